@@ -1,0 +1,1 @@
+"""Worked examples of the suite; not installed, run from the clone."""

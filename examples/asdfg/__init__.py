@@ -1,0 +1,1 @@
+"""The demonstration house: Asdfg Financial, its customers, a tiny model, simulated raters."""

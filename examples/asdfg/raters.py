@@ -1,0 +1,165 @@
+"""A panel of five simulated raters that answer the pairs on an Argilla server.
+
+    python -m examples.asdfg.raters --run_dir runs/asdfg
+
+Records in: the pending records of the pairs data set, as each rater's own account sees them. Out:
+responses on the server, submitted through its API with each rater's own key; nothing is written
+here. The raters are simulated and named so. Killed and started again, the panel goes on where it
+stood: what a rater has answered is no longer pending for them.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import argilla as rg
+from tqdm import tqdm
+
+from examples.asdfg.judging import PANEL, Rater, judge
+from inhouse import argilla, config, run
+from inhouse.errors import InputError
+
+STAGE = config.Stage(
+    name="raters",
+    command="python -m examples.asdfg.raters",
+    about="Lets five simulated raters answer the pending pairs on the Argilla server.",
+)
+PAGE = 500  # records a search; Argilla allows 1,000
+BULK = 50  # responses a request; Argilla allows 100
+
+
+@dataclass
+class PanelOptions:
+    """Which data set the panel answers."""
+
+    workspace: str = field(default="asdfg", metadata={"help": "The pairs' workspace in Argilla."})
+    dataset: str = field(
+        default="", metadata={"help": "The data set; unset: the only one that holds pairs."}
+    )
+    credentials: str = field(
+        default=argilla.CREDENTIALS, metadata={"help": "The embedded server's credentials file."}
+    )
+
+
+def find_pairs(workspace: rg.Workspace, name: str) -> rg.Dataset:
+    """Find the data set of pairs by name, or the only one that asks which answer is preferred.
+
+    Raises:
+        InputError: there is none, or several to choose from.
+    """
+    found = [
+        dataset
+        for dataset in workspace.datasets
+        if (dataset.name == name or not name)
+        and any(question.name == "preferred" for question in dataset.settings.questions)
+    ]
+    if not found:
+        raise InputError(
+            f"no data set {name or 'of pairs'} in workspace {workspace.name}: "
+            "run `python -m labeling.push` first"
+        )
+    if len(found) > 1:
+        names = ", ".join(dataset.name for dataset in found)
+        raise InputError(f"several data sets of pairs ({names}): name one with --dataset")
+    return found[0]
+
+
+def panel_of(pair: str, n: int) -> set[str]:
+    """Say which `n` raters of the panel see a pair; the same ones every time."""
+
+    def rank(rater: Rater) -> str:
+        return hashlib.sha256(f"{rater.user}-{pair}".encode()).hexdigest()
+
+    return {rater.user for rater in sorted(PANEL, key=rank)[:n]}
+
+
+def pending(client: rg.Argilla, dataset: rg.Dataset) -> Iterator[dict[str, Any]]:
+    """Yield the records that the client's own user has not answered yet."""
+    path = f"/api/v1/me/datasets/{dataset.id}/records/search"
+    unanswered = {
+        "type": "terms",
+        "scope": {"entity": "response", "property": "status"},
+        "values": ["pending"],
+    }
+    body = {"filters": {"type": "and", "and": [unanswered]}}
+    offset = 0
+    while True:
+        page = argilla.rest(
+            client, "POST", path, params={"limit": PAGE, "offset": offset}, json=body
+        )["items"]
+        yield from (item["record"] for item in page)
+        offset += len(page)
+        if len(page) < PAGE:
+            return
+
+
+def respond(rater: Rater, record: dict[str, Any]) -> dict[str, Any]:
+    """Turn a rater's judgement of a record into a submitted response."""
+    fields = record["fields"]
+    judgement = judge(
+        rater, record["external_id"], fields["prompt"], fields["response_a"], fields["response_b"]
+    )
+    # A question without an answer is left out, as a person would leave it.
+    values = {name: {"value": value} for name, value in asdict(judgement).items() if value}
+    return {"record_id": record["id"], "status": "submitted", "values": values}
+
+
+def submit(client: rg.Argilla, responses: list[dict[str, Any]], progress: tqdm) -> None:
+    """Submit responses in bulk under the client's user.
+
+    Raises:
+        InputError: the server took a request but refused a response in it.
+    """
+    for start in range(0, len(responses), BULK):
+        items = responses[start : start + BULK]
+        answer = argilla.rest(client, "POST", "/api/v1/me/responses/bulk", json={"items": items})
+        refused = [item["error"]["detail"] for item in answer["items"] if item["error"]]
+        if refused:
+            raise InputError(f"Argilla refused {len(refused)} responses, the first: {refused[0]}")
+        progress.update(len(items))
+
+
+def main() -> None:
+    """Sign the panel in, collect what is pending for each rater, answer it."""
+    options, own = config.parse(STAGE, PanelOptions)
+    access = argilla.find_access(own.credentials)
+    owner = argilla.connect(access)
+    with argilla.explained(access):
+        workspace = owner.workspaces(own.workspace)
+        if workspace is None:
+            raise InputError(
+                f"no workspace {own.workspace} on {access.url}: run `python -m labeling.push` first"
+            )
+        dataset = find_pairs(workspace, own.dataset)
+        details = argilla.rest(owner, "GET", f"/api/v1/datasets/{dataset.id}")
+        n_raters = min(details["distribution"]["min_submitted"], len(PANEL))
+        work = []
+        for rater in PANEL:
+            client = argilla.connect(argilla.ensure_annotator(owner, rater.user, workspace))
+            mine = [
+                respond(rater, record)
+                for record in pending(client, dataset)
+                if rater.user in panel_of(record["external_id"], n_raters)
+            ]
+            work.append((client, mine))
+        total = sum(len(mine) for _, mine in work)
+        if options.dry_run:
+            print(f"the simulated raters would answer {total} records of {dataset.name}")
+            return
+        if total == 0:
+            raise run.UpToDate(f"nothing in {dataset.name} waits for a simulated rater")
+        with (
+            tqdm(total=total, desc="simulated raters", unit="answer") as progress,
+            ThreadPoolExecutor(len(work)) as threads,
+        ):
+            list(threads.map(lambda part: submit(part[0], part[1], progress), work))
+    print(f"simulated raters: {total} answers to {dataset.name}; next: python -m labeling.pull")
+
+
+if __name__ == "__main__":
+    # The SDK would look on a model hub for nothing we need.
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    run.command(main)

@@ -1,0 +1,1 @@
+"""What every stage shares. Imports no stage and no example."""

@@ -1,0 +1,233 @@
+"""The suite's way to Argilla: connect, create a data set, push pairs, pull answers.
+
+Only the SDK and the REST API are used, so that the embedded server and any stock Argilla are the
+same thing to us. Where it runs and who asks comes from ``ARGILLA_API_URL`` and
+``ARGILLA_API_KEY``, or else from the credentials file that ``python -m labeling.server start``
+writes: ``{"url", "users": {NAME: {"role", "password", "api_key"}}}``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import argilla as rg
+import httpx
+from argilla._exceptions import ArgillaAPIError, ForbiddenError, UnauthorizedError
+
+from inhouse.errors import InputError
+
+CREDENTIALS = ".argilla/credentials.json"
+START = "python -m labeling.server start"
+PAGE = 500  # records a request: the server holds a page in memory
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where an Argilla answers, and the key of whoever asks."""
+
+    url: str
+    api_key: str
+
+
+def find_access(credentials: str | Path = CREDENTIALS) -> Access:
+    """The URL and key from the environment, or the owner's from the credentials file.
+
+    Raises:
+        InputError: only one of the two variables is set, or there is no credentials file.
+    """
+    url, key = os.environ.get("ARGILLA_API_URL"), os.environ.get("ARGILLA_API_KEY")
+    if url and key:
+        return Access(url, key)
+    if url or key:
+        missing = "ARGILLA_API_KEY" if url else "ARGILLA_API_URL"
+        raise InputError(
+            f"{missing} is not set: set both variables, or neither for the embedded server"
+        )
+    path = Path(credentials)
+    if not path.is_file():
+        raise InputError(
+            f"no Argilla to talk to: neither ARGILLA_API_URL and ARGILLA_API_KEY nor {path}. "
+            f"Start the embedded server with `{START}`"
+        )
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        owner = next(user for user in known["users"].values() if user["role"] == "owner")
+        return Access(known["url"], owner["api_key"])
+    except (ValueError, KeyError, StopIteration, TypeError) as error:
+        raise InputError(
+            f"{path} is not a credentials file ({error!r}): `{START}` writes one"
+        ) from None
+
+
+@contextmanager
+def explained(access: Access) -> Iterator[None]:
+    """Turn what goes wrong on the way to a server into a message that says how to mend it."""
+    try:
+        yield
+    except UnauthorizedError:
+        raise InputError(
+            f"Argilla at {access.url} refuses the key: check ARGILLA_API_KEY"
+        ) from None
+    except ForbiddenError as error:
+        raise InputError(
+            f"Argilla at {access.url} forbids this to the key's user: {error}"
+        ) from None
+    except (httpx.TransportError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise InputError(
+            f"no Argilla answers at {access.url} ({error}): start it with `{START}`, or set "
+            "ARGILLA_API_URL to one that runs"
+        ) from None
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code == 401:
+            raise InputError(
+                f"Argilla at {access.url} refuses the key: check ARGILLA_API_KEY"
+            ) from None
+        raise
+    except ArgillaAPIError as error:
+        raise InputError(f"Argilla at {access.url} says: {error}") from None
+
+
+def connect(access: Access) -> rg.Argilla:
+    """A client that has signed in.
+
+    Raises:
+        InputError: nothing answers there, or the key is refused.
+    """
+    with explained(access), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the SDK warns of itself, not of anything of ours
+        client = rg.Argilla(api_url=access.url, api_key=access.api_key, timeout=120, retries=5)
+        client.api.users.get_me()
+    return client
+
+
+def rest(client: rg.Argilla, method: str, path: str, **request: Any) -> Any:
+    """One call of the REST API with the client's key; its JSON answer."""
+    answer = client.api.http_client.request(method, path, **request)
+    answer.raise_for_status()
+    return answer.json() if answer.content else None
+
+
+# --- workspaces and people --------------------------------------------------------------------
+
+
+def ensure_workspace(client: rg.Argilla, name: str) -> rg.Workspace:
+    """The workspace of that name, made when there is none."""
+    return client.workspaces(name) or rg.Workspace(name=name, client=client).create()
+
+
+def ensure_annotator(client: rg.Argilla, username: str, workspace: rg.Workspace) -> Access:
+    """A user who may rate in the workspace, made with a random password when there is none.
+
+    ``client`` must be an owner's: it reads the user's own key back from the server.
+    """
+    user = client.users(username)
+    if user is None:
+        password = secrets.token_urlsafe(18)
+        user = rg.User(username=username, password=password, role="annotator", client=client)
+        user.create()
+    members = {member.username for member in workspace.users}
+    if username not in members:
+        user.add_to_workspace(workspace)
+    return Access(str(client.api_url), rest(client, "GET", f"/api/v1/users/{user.id}")["api_key"])
+
+
+# --- the pairs data set -----------------------------------------------------------------------
+
+
+def pairs_settings(guidelines: str, rule_ids: list[str], answers_per_pair: int) -> rg.Settings:
+    """What a rater sees: the conversation, two answers, which is better, and what breaks rules."""
+    return rg.Settings(
+        guidelines=guidelines,
+        fields=[
+            rg.ChatField(name="prompt", title="Conversation"),
+            rg.TextField(name="response_a", title="Answer A"),
+            rg.TextField(name="response_b", title="Answer B"),
+        ],
+        questions=[
+            rg.LabelQuestion(
+                name="preferred",
+                title="Which answer would you rather see sent?",
+                labels={"a": "A", "b": "B", "tie": "Tie"},
+            ),
+            rg.MultiLabelQuestion(
+                name="violations_a", title="Rules that A breaks", labels=rule_ids, required=False
+            ),
+            rg.MultiLabelQuestion(
+                name="violations_b", title="Rules that B breaks", labels=rule_ids, required=False
+            ),
+            rg.RatingQuestion(
+                name="score_a", title="A, 1 to 5", values=[1, 2, 3, 4, 5], required=False
+            ),
+            rg.RatingQuestion(
+                name="score_b", title="B, 1 to 5", values=[1, 2, 3, 4, 5], required=False
+            ),
+            rg.TextQuestion(
+                name="comment", title="Anything a reviewer should know", required=False
+            ),
+        ],
+        metadata=[rg.TermsMetadataProperty(name="topic", visible_for_annotators=False)],
+        distribution=rg.TaskDistribution(min_submitted=answers_per_pair),
+    )
+
+
+def find_dataset(client: rg.Argilla, name: str, workspace: str) -> rg.Dataset | None:
+    """The data set of that name in that workspace, or None."""
+    found = client.workspaces(workspace)
+    return client.datasets(name, workspace=found) if found else None
+
+
+def ensure_dataset(
+    client: rg.Argilla, name: str, workspace: rg.Workspace, settings: rg.Settings
+) -> rg.Dataset:
+    """The published data set of that name; one that a killed push left half made is made anew."""
+    dataset = client.datasets(name, workspace=workspace)
+    if (
+        dataset is not None
+        and rest(client, "GET", f"/api/v1/datasets/{dataset.id}")["status"] == "draft"
+    ):
+        dataset.delete()
+        dataset = None
+    if dataset is None:
+        dataset = rg.Dataset(name=name, workspace=workspace, settings=settings, client=client)
+        dataset.create()
+    return dataset
+
+
+def records_with_responses(client: rg.Argilla, dataset: rg.Dataset) -> Iterator[dict[str, Any]]:
+    """Every record as the REST API gives it, with its responses, their users and times.
+
+    Not through the SDK's records: they leave out when an answer was given, and fail on a
+    response without values.
+    """
+    path = f"/api/v1/datasets/{dataset.id}/records"
+    offset = 0
+    while True:
+        query = {"include": "responses", "limit": PAGE, "offset": offset}
+        page = rest(client, "GET", path, params=query)["items"]
+        yield from page
+        offset += len(page)
+        if len(page) < PAGE:
+            return
+
+
+def external_ids(client: rg.Argilla, dataset: rg.Dataset) -> set[str]:
+    """Ids of the records that the data set holds already."""
+    return {record["external_id"] for record in records_with_responses(client, dataset)}
+
+
+def push_records(dataset: rg.Dataset, records: Iterable[rg.Record], batch_size: int = 100) -> None:
+    """Add records, or update those with the same id, so that a second push changes nothing."""
+    dataset.records.log(list(records), batch_size=batch_size)
+
+
+def pairs_dataset_name(rules_hash: str) -> str:
+    """The pairs' data set under these house rules."""
+    return f"pairs-{rules_hash[:12]}"

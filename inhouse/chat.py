@@ -1,0 +1,141 @@
+"""The only place that turns messages into token ids and a supervised mask.
+
+SFT, reward, DPO and generation all come here, so that what a model is trained on is what it is
+asked with. A conversation is rendered once, whole, by the tokenizer's chat template; where a reply
+begins and ends is read off that one rendering, never glued from pieces (pieces grow a second
+beginning-of-sequence token, or a system turn nobody wrote).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from inhouse.errors import InputError
+from inhouse.records import Message, plain
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A conversation as tokens.
+
+    ``ids`` and ``supervised`` have Shape: (tokens,). True in ``supervised`` means the token is
+    the assistant's, its end-of-turn token included, and counts in the loss.
+    """
+
+    ids: list[int]
+    supervised: list[bool]
+
+    @property
+    def labels(self) -> list[int]:
+        """Token ids where supervised and -100, the loss's ignore index, elsewhere."""
+        pairs = zip(self.ids, self.supervised, strict=True)
+        return [token if counts else -100 for token, counts in pairs]
+
+
+def check_tokenizer(tokenizer: Any, source: str) -> None:
+    """Refuse a tokenizer that cannot be trained with safely.
+
+    Raises:
+        InputError: no chat template, no end token, or padding that hides the end token.
+    """
+    if not tokenizer.chat_template:
+        raise InputError(
+            f"the tokenizer in {source} has no chat template: add chat_template.jinja to it"
+        )
+    if tokenizer.eos_token_id is None:
+        raise InputError(f"the tokenizer in {source} has no end token (eos_token)")
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
+        raise InputError(
+            f"the tokenizer in {source} pads with {tokenizer.pad_token!r}, which is its end token "
+            "or nothing: a model trained so never learns to stop. Set pad_token to a token that "
+            "no text uses"
+        )
+
+
+def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
+    """Token ids of a conversation that waits for the assistant. Shape: (tokens,)."""
+    return _render(tokenizer, messages, add_generation_prompt=True)
+
+
+def render(tokenizer: Any, messages: Sequence[Message]) -> Rendered:
+    """A whole conversation with every assistant turn supervised.
+
+    Raises:
+        InputError: the template renders a prompt otherwise alone than before its reply, so that
+            what is trained would differ from what is asked.
+    """
+    ids = _render(tokenizer, messages)
+    supervised = [False] * len(ids)
+    for turn, message in enumerate(messages):
+        if message.role != "assistant":
+            continue
+        before = prompt_ids(tokenizer, messages[:turn])
+        if ids[: len(before)] != before:
+            at = common_prefix(before, ids)
+            raise InputError(
+                "the chat template renders the prompt otherwise than the prompt with its reply: "
+                f"they part at token {at} ({tokenizer.decode(before[at : at + 5])!r} against "
+                f"{tokenizer.decode(ids[at : at + 5])!r}). The template must render a prompt the "
+                "same way with and without its reply"
+            )
+        end = _end_of_turn(tokenizer, ids, messages, turn)
+        supervised[len(before) : end] = [True] * (end - len(before))
+    return Rendered(ids, supervised)
+
+
+def reply_ids(
+    tokenizer: Any, prompt: Sequence[Message], reply: Message
+) -> tuple[list[int], list[int]]:
+    """Token ids of the prompt and of the reply behind it. Shapes: (prompt,) and (reply,)."""
+    rendered = render(tokenizer, [*prompt, reply])
+    start = len(prompt_ids(tokenizer, prompt))
+    # What a template writes after the end token (a newline, mostly) is never sampled: cut it.
+    end = len(rendered.ids) - rendered.supervised[::-1].index(True)
+    return rendered.ids[:start], rendered.ids[start:end]
+
+
+def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
+    """How many leading tokens two renderings share."""
+    pairs = zip(left, right, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def show_supervised(tokenizer: Any, rendered: Rendered) -> str:
+    """The rendered text with what counts in the loss between ⟦ and ⟧."""
+    parts = []
+    runs = itertools.groupby(
+        zip(rendered.ids, rendered.supervised, strict=True), key=lambda pair: pair[1]
+    )
+    for counts, run in runs:
+        text = tokenizer.decode([token for token, _ in run])
+        parts.append(f"⟦{text}⟧" if counts else text)
+    return "".join(parts)
+
+
+def _render(
+    tokenizer: Any, messages: Sequence[Message], add_generation_prompt: bool = False
+) -> list[int]:
+    return tokenizer.apply_chat_template(
+        plain(messages),
+        tokenize=True,
+        add_generation_prompt=add_generation_prompt,
+        return_dict=False,
+    )
+
+
+def _end_of_turn(tokenizer: Any, ids: list[int], messages: Sequence[Message], turn: int) -> int:
+    """Where an assistant turn ends in the whole rendering, its end token included."""
+    until = common_prefix(_render(tokenizer, messages[: turn + 1]), ids)
+    ends = end_token_ids(tokenizer)
+    for at in range(until - 1, -1, -1):
+        if ids[at] in ends:
+            return at + 1
+    return until
+
+
+def end_token_ids(tokenizer: Any) -> set[int]:
+    """The tokens that end a reply: ``eos_token`` (generation configs may add more)."""
+    return {tokenizer.eos_token_id}

@@ -1,0 +1,328 @@
+"""YAML and flags become dataclasses, and nothing is guessed on the way.
+
+    python -m sft --config configs/sft.yaml --learning_rate 1e-4
+
+Keys are TRL's own, flat, in YAML and as flags. A YAML file is turned into flags that stand before
+the user's, and one parse of TRL's parser checks both, so that a value has the same type and the
+same error wherever it stands. On top of ``TrlParser``: no abbreviations, ``--config=x`` works,
+types are checked in YAML too, duplicate keys and ``env:`` are refused, an unknown key names its
+nearest known one.
+
+Without ``--config`` the file ``configs/<campaign>/<stage>.yaml`` is read, where the campaign is
+the last part of ``--run_dir``, and ``configs/<stage>.yaml`` if there is none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+from inhouse.errors import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A command of the suite: its folder and config name, how it is called, what it is for."""
+
+    name: str
+    command: str
+    about: str
+
+
+@dataclass
+class RunOptions:
+    """Where a stage writes, and what it may do there. Every stage has these."""
+
+    run_dir: str = field(
+        default="runs/asdfg",
+        metadata={"help": "The campaign's folder: inputs are found in it, results go to it."},
+    )
+    overwrite: bool = field(
+        default=False, metadata={"help": "Delete this stage's earlier results and run it again."}
+    )
+    dry_run: bool = field(
+        default=False, metadata={"help": "Check everything, print the plan, write nothing."}
+    )
+    allow_network: bool = field(
+        default=False, metadata={"help": "Let models and data be fetched from the hub."}
+    )
+
+
+# What only decides how a command runs, not what it makes: left out when two runs are compared.
+NOT_IDENTITY = {"overwrite", "dry_run", "allow_network", "resume_from_checkpoint"}
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A command line that held: the dataclasses asked for, and what was set to get them."""
+
+    values: tuple[Any, ...]
+    settings: dict[str, Any]
+    config_file: Path | None
+
+    def __iter__(self):
+        return iter(self.values)
+
+
+def parse(
+    stage: Stage,
+    *own: type,
+    trl: Sequence[str] = (),
+    argv: Sequence[str] | None = None,
+) -> Parsed:
+    """Parse ``argv`` into ``RunOptions``, the stage's ``own`` dataclasses, and TRL's.
+
+    Args:
+        stage: whose command line this is.
+        own: the stage's dataclasses.
+        trl: TRL's dataclasses by name (``"SFTConfig"``), imported only when needed, because
+            that takes seconds and ``--help`` must not.
+        argv: the words after the command; the process's own when not given.
+
+    Raises:
+        InputError: anything in the command line or the YAML file that is not exactly right.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if "-h" in words or "--help" in words:
+        _print_help(stage, (RunOptions, *own), trl, everything=False)
+    if "--help_all" in words:
+        _print_help(stage, (RunOptions, *own, *_import(trl)), (), everything=True)
+    if "--allow_network" not in words:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+    config_file, words = _take_config(stage, words)
+    lines: dict[str, int] = {}
+    from_yaml = _load_flat_yaml(config_file, lines) if config_file else {}
+
+    kinds = (RunOptions, *own, *_import(trl))
+    parser = _parser(stage, kinds)
+    known = {action.dest for action in parser._actions}
+    for key in from_yaml:
+        if key not in known:
+            raise InputError(f"{config_file}, line {lines[key]}: {_unknown(key, known)}")
+    parser.origin = (config_file, lines)
+    settings = _parse_strictly(parser, _flags(from_yaml), known)
+    settings |= {key: None for key, value in from_yaml.items() if value is None}
+    parser.origin = (None, {})
+    settings |= _parse_strictly(parser, words, known)
+
+    filled = _machine_defaults(settings) if trl else {}
+    filled = {key: value for key, value in filled.items() if key not in settings}
+    if filled:
+        print("for this machine, as unset:", ", ".join(f"{k}={v}" for k, v in filled.items()))
+    identity = {k: v for k, v in settings.items() if k not in NOT_IDENTITY}
+    return Parsed(_build(stage, kinds, filled | settings), identity, config_file)
+
+
+def _machine_defaults(settings: dict[str, Any]) -> dict[str, Any]:
+    """What TRL's own defaults get wrong on some machine: they raise without a GPU."""
+    import torch
+
+    gpu = torch.cuda.is_available()
+    filled = {"bf16": gpu and torch.cuda.is_bf16_supported()}
+    if not gpu:
+        filled["use_cpu"] = True
+    if "gradient_checkpointing" not in settings:  # the old name of the next key
+        filled["activation_checkpointing"] = gpu  # costs time, saves memory a CPU has
+    return filled
+
+
+def _import(names: Sequence[str]) -> tuple[type, ...]:
+    trl = importlib.import_module("trl") if names else None
+    return tuple(getattr(trl, name) for name in names)
+
+
+def _parser(stage: Stage, kinds: tuple[Any, ...]) -> Any:
+    from trl import TrlParser
+
+    class StrictParser(TrlParser):
+        """Raises instead of printing usage, and says where a bad value stands."""
+
+        origin: tuple[Path | None, dict[str, int]] = (None, {})
+
+        def error(self, message: str) -> NoReturn:
+            file, lines = self.origin
+            named = re.search(r"--(\w+)", message)
+            where = f"{file}, line {lines[named[1]]}: " if named and named[1] in lines else ""
+            raise InputError(where + message)
+
+    parser = StrictParser(kinds, prog=stage.command, allow_abbrev=False, add_help=False)
+    for action in parser._actions:  # only what was set comes back; defaults stay the dataclass's
+        action.default, action.required = argparse.SUPPRESS, False
+    return parser
+
+
+def _parse_strictly(parser: Any, words: list[str], known: set[str]) -> dict[str, Any]:
+    namespace, unknown = parser.parse_known_args(words)
+    for word in unknown:
+        if not word.startswith("--"):
+            raise InputError(f"unexpected word {word!r}: settings are given as --key value")
+        raise InputError(_unknown(word[2:].split("=")[0], known, dashes="--"))
+    return vars(namespace)
+
+
+def _unknown(key: str, known: set[str], dashes: str = "") -> str:
+    near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.5)
+    hint = f"; did you mean {dashes}{near[0]}?" if near else ""
+    return f"unknown key {dashes}{key}{hint} (--help_all lists all keys)"
+
+
+def _build(stage: Stage, kinds: Sequence[type], values: dict[str, Any]) -> tuple[Any, ...]:
+    built = []
+    for kind in kinds:
+        mine = {f.name: values[f.name] for f in fields(kind) if f.init and f.name in values}
+        try:
+            built.append(kind(**mine))
+        except TypeError as error:
+            missing = re.findall(r"'(\w+)'", str(error)) if "missing" in str(error) else []
+            if not missing:
+                raise
+            raise InputError(f"{stage.command} needs --{missing[0]}") from None
+        except ValueError as error:  # TRL and transformers check combinations when built
+            raise InputError(f"these settings do not go together: {error}") from None
+    return tuple(built)
+
+
+# --- the YAML file ----------------------------------------------------------------------------
+
+
+def _take_config(stage: Stage, words: list[str]) -> tuple[Path | None, list[str]]:
+    """Take ``--config X`` or ``--config=X`` out of the words; else find the stage's own file."""
+    named, rest = _take(words, "config")
+    if len(named) > 1:
+        raise InputError(f"--config was given {len(named)} times: name one file")
+    if named:
+        path = Path(named[0])
+        if not path.is_file():
+            raise InputError(f"no config file {path}")
+        return path, rest
+    run_dirs, _ = _take(words, "run_dir")
+    campaign = Path(run_dirs[-1] if run_dirs else RunOptions.run_dir).name
+    for path in (ROOT / "configs" / campaign, ROOT / "configs"):
+        path = path / f"{stage.name}.yaml"
+        if path.is_file():
+            short = os.path.relpath(path)
+            print(f"settings from {short if not short.startswith('..') else path}")
+            return path, rest
+    return None, rest
+
+
+def _take(words: list[str], key: str) -> tuple[list[str], list[str]]:
+    taken, rest, index = [], [], 0
+    while index < len(words):
+        if words[index] == f"--{key}":
+            if index + 1 == len(words):
+                raise InputError(f"--{key} needs a value")
+            taken.append(words[index + 1])
+            index += 1
+        elif words[index].startswith(f"--{key}="):
+            taken.append(words[index].partition("=")[2])
+        else:
+            rest.append(words[index])
+        index += 1
+    return taken, rest
+
+
+def load_yaml(path: Path) -> Any:
+    """A YAML 1.2 document with its line numbers (``.lc``); duplicate keys and aliases refused.
+
+    Raises:
+        InputError: with file, line and column.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError
+
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise InputError(f"no file {path}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 at byte {error.start}") from None
+    try:
+        for event in YAML().parse(text):
+            if type(event).__name__ == "AliasEvent":
+                mark = event.start_mark
+                raise InputError(f"{path}, line {mark.line + 1}: aliases (*name) are not allowed")
+        return YAML().load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = (error.problem or "not YAML").strip().splitlines()[0]
+        raise InputError(
+            f"{path}, line {mark.line + 1}, column {mark.column + 1}: {problem}"
+        ) from None
+
+
+def line_of(document: Any, key: Any) -> int:
+    """The line, from 1, on which a key or list item of a loaded YAML document stands."""
+    position = document.lc  # ruamel.yaml keeps where each key and item stands
+    at = position.key(key) if hasattr(document, "keys") else position.item(key)
+    return int(at[0]) + 1
+
+
+def _load_flat_yaml(path: Path, lines: dict[str, int]) -> dict[str, Any]:
+    document = load_yaml(path)
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: expected `key: value` lines, found {type(document).__name__}")
+    for key in document:
+        lines[str(key)] = line_of(document, key)
+    if "env" in document:
+        raise InputError(
+            f"{path}, line {lines['env']}: env: is not allowed here; set environment variables "
+            "in the shell, where everyone can see them"
+        )
+    return {str(key): value for key, value in document.items()}
+
+
+def _flags(settings: dict[str, Any]) -> list[str]:
+    words: list[str] = []
+    for key, value in settings.items():
+        if value is None:
+            continue
+        if isinstance(value, list):
+            words += [f"--{key}", *(_word(item) for item in value)]
+        else:
+            words.append(f"--{key}={_word(value)}")
+    return words
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return json.dumps(value) if isinstance(value, dict) else str(value)
+
+
+# --- help -------------------------------------------------------------------------------------
+
+
+def _print_help(
+    stage: Stage, kinds: Sequence[type], trl: Sequence[str], everything: bool
+) -> NoReturn:
+    print(
+        f"{stage.command}: {stage.about}\n\n  --config FILE\n      YAML with the keys below; "
+        f"without it configs/<campaign>/{stage.name}.yaml,\n      then configs/{stage.name}.yaml"
+    )
+    for kind in kinds:
+        if everything:
+            print(f"\n{kind.__name__}")
+        for entry in fields(kind):
+            if not entry.init:
+                continue
+            needed = entry.default is MISSING and entry.default_factory is MISSING
+            default = " (needed)" if needed else f" (default: {entry.default})"
+            shown = "" if entry.default is MISSING and not needed else default
+            print(f"  --{entry.name}{shown}\n      {entry.metadata.get('help', '')}")
+    if trl:
+        print(f"\nand every key of TRL's {', '.join(trl)}: {stage.command} --help_all")
+    raise SystemExit(0)

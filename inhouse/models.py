@@ -1,0 +1,230 @@
+"""The only place that decides how a model is loaded: full or LoRA, data type, attention.
+
+Weights are safetensors, code comes from transformers alone (never ``trust_remote_code``), and a
+folder that holds pickles or asks for its own code (``auto_map``) is refused before anything of it
+is read.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+)
+from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from peft.utils import load_peft_weights
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+)
+from trl import get_peft_config
+
+from inhouse.chat import check_tokenizer
+from inhouse.errors import InputError
+
+if TYPE_CHECKING:
+    from trl import ModelConfig
+
+ADAPTER_CONFIG = "adapter_config.json"
+# What is fetched of a model: safetensors and its configuration, never pickles or code.
+HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+
+
+def locate(name_or_path: str) -> str:
+    """The local folder of a model: the path itself, or where the hub's cache keeps that name.
+
+    Raises:
+        InputError: there is no such folder, and the hub is not allowed or does not have it.
+    """
+    if Path(name_or_path).is_dir():
+        return name_or_path
+    if name_or_path.startswith((".", "/", "~")) or name_or_path.count("/") > 1:
+        raise InputError(f"no model folder {name_or_path}")
+    try:
+        return snapshot_download(name_or_path, allow_patterns=HUB_FILES)
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled):
+        raise InputError(
+            f"no model {name_or_path}: neither a folder here nor in the local cache, and the hub "
+            "is asked only with --allow_network"
+        ) from None
+    except (HfHubHTTPError, HFValidationError) as error:
+        raise InputError(f"no model {name_or_path} on the hub: {_first_line(error)}") from None
+
+
+def check_folder(folder: str) -> None:
+    """Refuse a model folder that could run code of its own when it is loaded.
+
+    Raises:
+        InputError: pickles, ``auto_map``, or no model at all.
+    """
+    if not Path(folder).is_dir():
+        raise InputError(f"no model folder {folder}")
+    pickles = sorted(path.name for path in Path(folder).iterdir() if path.suffix in PICKLES)
+    if pickles:
+        raise InputError(
+            f"{folder} holds pickled weights ({', '.join(pickles)}), which run code when loaded: "
+            "save the model with `model.save_pretrained(folder)`, which writes safetensors, and "
+            "remove the others"
+        )
+    config = Path(folder) / "config.json"
+    if not config.is_file() and not is_adapter(folder):
+        raise InputError(f"{folder} holds no model: neither config.json nor {ADAPTER_CONFIG}")
+    for path in (config, Path(folder) / "tokenizer_config.json"):
+        if path.is_file() and "auto_map" in json.loads(path.read_text(encoding="utf-8")):
+            raise InputError(
+                f"{path} asks for code of its own (auto_map), which is never run: use an "
+                "architecture that transformers ships"
+            )
+
+
+# ModelConfig's keys that are not carried out yet; a user who sets one is told, not ignored.
+NOT_YET = {"load_in_8bit": False, "load_in_4bit": False, "model_revision": "main"}
+
+
+def check_arguments(arguments: ModelConfig, training: Any) -> None:
+    """Refuse what the suite never does, whoever asks, and what it does not do yet; find the model.
+
+    Raises:
+        InputError: remote code, quantisation, no model, or a folder that is none.
+    """
+    if training.trust_remote_code:
+        raise InputError("trust_remote_code is never allowed: models run transformers' own code")
+    for key, default in NOT_YET.items():
+        if getattr(arguments, key) != default:
+            raise InputError(f"{key}={getattr(arguments, key)} is not supported yet: leave it out")
+    if arguments.model_name_or_path is None:
+        raise InputError("no model to start from: give --model_name_or_path")
+    arguments.model_name_or_path = locate(arguments.model_name_or_path)
+    check_folder(arguments.model_name_or_path)
+
+
+def load_tokenizer(name_or_path: str) -> Any:
+    """A tokenizer with a chat template, an end token and a padding of its own.
+
+    Raises:
+        InputError: it cannot be loaded, or cannot be trained with safely.
+    """
+    check_folder(name_or_path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"no tokenizer in {name_or_path}: {_first_line(error)}") from None
+    check_tokenizer(tokenizer, name_or_path)
+    return tokenizer
+
+
+def is_adapter(name_or_path: str | Path) -> bool:
+    """Whether a folder holds a LoRA adapter rather than a whole model."""
+    return (Path(name_or_path) / ADAPTER_CONFIG).is_file()
+
+
+def base_of(name_or_path: str) -> str:
+    """The model below an adapter, or the model itself."""
+    if not is_adapter(name_or_path):
+        return name_or_path
+    base = json.loads((Path(name_or_path) / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    return str(base["base_model_name_or_path"])
+
+
+def load_causal_lm(
+    name_or_path: str,
+    *,
+    dtype: str | torch.dtype = "float32",
+    attn_implementation: str | None = None,
+    trainable: bool = False,
+) -> Any:
+    """A causal language model, or an adapter on its base.
+
+    Raises:
+        InputError: not a model folder, or one that could run code.
+    """
+    check_folder(name_or_path)
+    model = _load(AutoModelForCausalLM, base_of(name_or_path), dtype, attn_implementation)
+    if is_adapter(name_or_path):
+        return PeftModel.from_pretrained(model, name_or_path, is_trainable=trainable)
+    return model
+
+
+def load_reward_model(name_or_path: str, *, dtype: str | torch.dtype = "float32") -> Any:
+    """A reward model to score with: a model, or an adapter on its base, with one scalar head."""
+    check_folder(name_or_path)
+    model = _load_scalar(base_of(name_or_path), dtype)
+    return PeftModel.from_pretrained(model, name_or_path) if is_adapter(name_or_path) else model
+
+
+def new_reward_model(name_or_path: str, *, dtype: str | torch.dtype, seed: int) -> Any:
+    """A reward model to train, from a causal one: its layers below a fresh scalar head.
+
+    The head starts at a standard deviation of 1/sqrt(d + 1), d the hidden size (Huang et al. 2024,
+    https://arxiv.org/abs/2403.17031). A causal model's adapter is carried over and
+    trained on, with the head beside it.
+    """
+    check_folder(name_or_path)
+    torch.manual_seed(seed)
+    model = _load_scalar(base_of(name_or_path), dtype)
+    hidden = model.config.get_text_config().hidden_size
+    torch.nn.init.normal_(model.score.weight, std=(hidden + 1) ** -0.5)
+    if not is_adapter(name_or_path):
+        return model
+    lora = LoraConfig.from_pretrained(name_or_path)
+    lora.task_type, lora.modules_to_save, lora.inference_mode = "SEQ_CLS", ["score"], False
+    wrapped = get_peft_model(model, lora)
+    set_peft_model_state_dict(wrapped, load_peft_weights(name_or_path, device="cpu"))
+    return wrapped
+
+
+def lora_config(arguments: ModelConfig, task_type: str = "CAUSAL_LM") -> LoraConfig | None:
+    """The LoRA settings a user asked for with ``use_peft``, or None for full training."""
+    if arguments.use_peft and is_adapter(arguments.model_name_or_path or ""):
+        raise InputError(
+            f"{arguments.model_name_or_path} is an adapter already, and it is what gets trained: "
+            "leave use_peft out"
+        )
+    arguments.lora_task_type = task_type
+    lora = get_peft_config(arguments)
+    assert lora is None or isinstance(lora, LoraConfig)
+    if lora is not None and task_type == "SEQ_CLS":
+        lora.modules_to_save = ["score"]
+    return lora
+
+
+def save(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write safetensors and the tokenizer with its chat template, and nothing pickled."""
+    if isinstance(model, PeftModel):
+        # DPO keeps its frozen reference as a second adapter; only the trained one is a result.
+        model.save_pretrained(str(folder), selected_adapters=["default"])
+        (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
+    else:
+        model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _load_scalar(name: str, dtype: str | torch.dtype) -> Any:
+    return _load(AutoModelForSequenceClassification, name, dtype, None, num_labels=1)
+
+
+def _load(
+    kind: Any, name: str, dtype: str | torch.dtype, attention: str | None, **extra: Any
+) -> PreTrainedModel:
+    check_folder(name)
+    try:
+        return kind.from_pretrained(
+            name, dtype=dtype, attn_implementation=attention, use_safetensors=True, **extra
+        )
+    except OSError as error:
+        raise InputError(f"cannot load a model from {name}: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

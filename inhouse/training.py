@@ -1,0 +1,132 @@
+"""What the training stages share: settings that are not TRL's to decide here, the plan, resuming.
+
+The stages bring their own data as token ids made by ``inhouse.chat``, so TRL's trainers are handed
+finished rows. Keys of TRL's that would change how rows are made are refused rather than ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from inhouse.config import Parsed, RunOptions
+from inhouse.errors import InputError
+from inhouse.run import CHECKPOINTS, Run, is_main_process
+
+# TRL's keys that the suite decides elsewhere, and where.
+DECIDED_ELSEWHERE = {
+    "assistant_only_loss": "every assistant turn is supervised, and nothing else, always",
+    "completion_only_loss": "every assistant turn is supervised, and nothing else, always",
+    "chat_template_path": "the chat template is the one in the model's folder",
+    "dataset_kwargs": "inhouse.chat makes the token ids",
+    "dataset_text_field": "records have the fields of inhouse.records",
+    "eos_token": "the end token is the one in the model's folder",
+    "pad_token": "the padding is the one in the model's folder",
+    "model_init_kwargs": "use the keys dtype and attn_implementation",
+    "truncation_mode": "records over max_length are refused, never cut",
+}
+
+
+def check_settings(settings: dict[str, Any]) -> None:
+    """Refuse keys that would be ignored, and two keys that name one folder.
+
+    Raises:
+        InputError: names the key and who decides it.
+    """
+    for key, where in DECIDED_ELSEWHERE.items():
+        if key in settings:
+            raise InputError(f"{key} cannot be set: {where}")
+    if {"output_dir", "run_dir"} <= settings.keys():
+        raise InputError("output_dir and run_dir both name where to write: give one of them")
+
+
+def stage_folder(parsed: Parsed, options: RunOptions, name: str) -> Path:
+    """Where a training stage writes: ``run_dir/<stage>``, or TRL's ``output_dir`` if only that."""
+    named = parsed.settings.get("output_dir")
+    return Path(named) if named else Path(options.run_dir) / name
+
+
+def check_lengths(lengths: Sequence[int], max_length: int | None, source: str, what: str) -> None:
+    """Refuse rows over ``max_length``: TRL would cut them, end token first, or drop them.
+
+    Raises:
+        InputError: how many, which is the longest, and the value that would hold it.
+    """
+    over = [
+        number for number, length in enumerate(lengths, start=1) if length > (max_length or 1e9)
+    ]
+    if over:
+        longest = max(lengths)
+        named = ", ".join(str(number) for number in over[:5]) + (" …" if len(over) > 5 else "")
+        raise InputError(
+            f"{len(over)} {what} of {source} are longer than max_length {max_length} "
+            f"(record {named}; the longest has {longest} tokens): set --max_length {longest}, or "
+            "take them out"
+        )
+
+
+def print_plan(
+    training: Any,
+    *,
+    rows: int,
+    tokens: int,
+    supervised: int,
+    parameters: int,
+    trainable: int,
+    folder: Path,
+    example: str,
+) -> None:
+    """Print what a run would do: records, tokens, steps, memory, disk, and one example."""
+    batch = training.train_batch_size * training.gradient_accumulation_steps * training.world_size
+    steps = math.ceil(rows / batch) * training.num_train_epochs
+    steps = training.max_steps if training.max_steps > 0 else math.ceil(steps)
+    # fp32 weights; a gradient and Adam's two moments for what is trained
+    gigabytes = (4 * parameters + 12 * trainable) / 2**30
+    above = next(parent for parent in [folder, *folder.parents] if parent.exists())
+    print(
+        f"records      {rows}\n"
+        f"tokens       {tokens} ({supervised} supervised)\n"
+        f"steps        {steps} of {batch} records\n"
+        f"parameters   {parameters:,} ({trainable:,} trained)\n"
+        f"memory       {gigabytes:.2f} GiB for weights, gradients and optimiser, plus activations\n"
+        f"free disk    {shutil.disk_usage(above).free / 2**30:.0f} GiB at {above}\n"
+        f"example, supervised between ⟦ and ⟧:\n{example}"
+    )
+
+
+def count_parameters(model: Any) -> tuple[int, int]:
+    """All parameters, and those that are trained."""
+    every = list(model.parameters())
+    return sum(p.numel() for p in every), sum(p.numel() for p in every if p.requires_grad)
+
+
+def train(trainer: Any, run: Run) -> dict[str, Any]:
+    """Train to the end, from the last whole checkpoint if there is one; return the last figures."""
+    checkpoint = trainer.args.resume_from_checkpoint or last_checkpoint(run.path(CHECKPOINTS))
+    if checkpoint:
+        print(f"going on from {checkpoint}")
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    logged: dict[str, Any] = {}
+    for entry in trainer.state.log_history:
+        logged |= entry
+    logged.pop("total_flos", None)
+    return logged | {"steps": trainer.state.global_step}
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written whole; a half one, left by a kill, is removed."""
+    found = sorted(
+        folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True
+    )
+    for path in found:
+        try:
+            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))  # written last
+            return path
+        except (OSError, ValueError):
+            if is_main_process():
+                shutil.rmtree(path)
+    return None

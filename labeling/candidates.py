@@ -1,0 +1,176 @@
+"""Several answers to each prompt become pairs for raters to compare.
+
+    python -m labeling.candidates
+
+Answers are sampled at temperature 1 from the undistorted distribution, checked against the house
+rules, and paired so that the two differ: the one with the fewest findings against the one with the
+most. Which of the two is A is drawn by lot, so that a habit of position cannot favour either.
+
+Records in: prompt. Out: ``runs/<name>/candidates/candidates.jsonl``, candidate pairs.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inhouse import run as runs
+from inhouse.config import Stage, parse
+from inhouse.errors import InputError
+from inhouse.records import CandidatePair, Finding, Journal, Prompt, content_id, plain, read
+
+if TYPE_CHECKING:
+    from inhouse.generate import Reply
+    from inhouse.house_rules import HouseRules
+
+STAGE = Stage(
+    "candidates", "python -m labeling.candidates", "several answers a prompt, paired for raters"
+)
+
+
+@dataclass
+class CandidateOptions:
+    """What is asked, of which model, and how often."""
+
+    house_rules: str = field(metadata={"help": "The house rules' YAML file."})
+    model_name_or_path: str | None = field(
+        default=None, metadata={"help": "The model that answers; else RUN_DIR/sft."}
+    )
+    dataset_name: str | None = field(
+        default=None, metadata={"help": "Prompts; else RUN_DIR/data/prompts.jsonl."}
+    )
+    samples_per_prompt: int = field(
+        default=4, metadata={"help": "Answers sampled to each prompt, at least 2."}
+    )
+    pairs_per_prompt: int = field(
+        default=1, metadata={"help": "Pairs made of them, at most half as many."}
+    )
+    temperature: float = field(default=1.0, metadata={"help": "1 is the model's own distribution."})
+    max_new_tokens: int = field(default=128, metadata={"help": "Tokens an answer may have."})
+    batch_size: int = field(default=64, metadata={"help": "Prompts sampled together."})
+    seed: int = field(default=0, metadata={"help": "Seed of the sampling and of the lots."})
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.pairs_per_prompt <= self.samples_per_prompt // 2:
+            raise ValueError(
+                f"samples_per_prompt {self.samples_per_prompt} make at most "
+                f"{self.samples_per_prompt // 2} pairs, pairs_per_prompt is {self.pairs_per_prompt}"
+            )
+
+
+def main() -> None:
+    """Config, prompts, model, sample, pair, finish."""
+    parsed = parse(STAGE, CandidateOptions)
+    options, own = parsed
+    campaign = Path(options.run_dir)
+    model_path = own.model_name_or_path or runs.require(
+        campaign / "sft", f"run `python -m sft --run_dir {campaign}` first"
+    )
+    source = own.dataset_name or runs.require(
+        campaign / "data" / "prompts.jsonl",
+        "give your prompts with --dataset_name (the demonstration house makes its own: "
+        "`python -m examples.asdfg.prepare`)",
+    )
+    inputs = {
+        "model_name_or_path": model_path,
+        "dataset_name": source,
+        "house_rules": own.house_rules,
+    }
+    run = runs.open_run(STAGE, options, parsed.settings, inputs)
+
+    from inhouse import chat, generate, house_rules, models  # torch takes a second to import
+
+    rules = house_rules.load(own.house_rules)
+    prompts = read(source, Prompt)
+    tokenizer = models.load_tokenizer(str(model_path))
+    model = models.load_causal_lm(str(model_path))
+    rows = [chat.prompt_ids(tokenizer, record.prompt) for record in prompts]
+    if options.dry_run:
+        print(f"{len(prompts)} prompts, {own.samples_per_prompt} answers each; the first:")
+        print(tokenizer.decode(rows[0]))
+        return
+
+    run.start()
+    sampled_from = {
+        "model": next(i["sha256"][:12] for i in run.inputs if i["name"] == "model_name_or_path"),
+        "temperature": own.temperature,
+        "seed": own.seed,
+    }
+    journal = Journal(run.path("candidates.jsonl"), CandidatePair)
+    known = {pair.metadata["prompt_index"] for pair in journal.records}
+    for batch in generate.sample(
+        model,
+        tokenizer,
+        rows,
+        samples=own.samples_per_prompt,
+        max_new_tokens=own.max_new_tokens,
+        temperature=own.temperature,
+        seed=own.seed,
+        batch_size=own.batch_size,
+        done=known,
+        title="candidates",
+    ):
+        for index, replies in batch.items():
+            if index not in known:
+                journal.append(pair_up(index, prompts[index], replies, rules, sampled_from, own))
+    pairs = journal.finish()
+    if not pairs:
+        raise InputError("every prompt got the same answer each time: nothing to compare")
+    run.finish(
+        config=(options, own),
+        seed=own.seed,
+        metrics={
+            "prompts": len(prompts),
+            "pairs": len(pairs),
+            "prompts_without_a_pair": len(prompts)
+            - len({pair.metadata["prompt_index"] for pair in pairs}),
+        },
+        next_command="python -m labeling.server start, then python -m labeling.push",
+    )
+
+
+def pair_up(
+    index: int,
+    prompt: Prompt,
+    replies: Sequence[Reply],
+    rules: HouseRules,
+    sampled_from: dict[str, Any],
+    own: CandidateOptions,
+) -> list[CandidatePair]:
+    """The pairs of one prompt: fewest findings against most, then the next, and so inwards.
+
+    Equal answers are no pair. The lots depend on the seed and the pair's content only.
+    """
+    answers: list[tuple[int, int, str, list[Finding]]] = []
+    for number, reply in enumerate(replies):
+        if reply.text and all(reply.text != text for _, _, text, _ in answers):
+            findings = rules.check(prompt.prompt, reply.text)
+            answers.append((len(findings), number, reply.text, findings))
+    answers.sort(key=lambda answer: answer[:2])
+    pairs = []
+    for at in range(min(own.pairs_per_prompt, len(answers) // 2)):
+        two = [answers[at], answers[-1 - at]]
+        name = content_id(plain(prompt.prompt), sorted(answer[2] for answer in two), 0)
+        random.Random(f"{own.seed} {name}").shuffle(two)
+        (_, number_a, text_a, findings_a), (_, number_b, text_b, findings_b) = two
+        pairs.append(
+            CandidatePair(
+                id=name,
+                prompt=prompt.prompt,
+                response_a=text_a,
+                response_b=text_b,
+                source_a={**sampled_from, "sample": number_a},
+                source_b={**sampled_from, "sample": number_b},
+                findings_a=findings_a,
+                findings_b=findings_b,
+                metadata={**prompt.metadata, "prompt_index": index},
+            )
+        )
+    return pairs
+
+
+if __name__ == "__main__":
+    runs.command(main)

@@ -1,0 +1,174 @@
+"""Ratings become preferences, by majority, with how far the raters agreed.
+
+    python -m labeling.preferences
+
+Records in: the last pull's ratings, and the candidate pairs. Out, in ``runs/<name>/preferences/``:
+``preferences.jsonl`` and ``agreement.json``. A pair without a majority is no preference; it is
+counted, not dropped in silence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inhouse import run as runs
+from inhouse.config import Stage, parse
+from inhouse.errors import InputError
+from inhouse.files import write_json
+from inhouse.records import CandidatePair, Message, Preference, Rating, read, write
+from inhouse.statistics import rate
+
+STAGE = Stage("preferences", "python -m labeling.preferences", "ratings become preferences")
+CHOICES = ("a", "tie", "b")
+
+
+@dataclass
+class PreferenceOptions:
+    """Which answers, about which pairs."""
+
+    ratings: str | None = field(
+        default=None, metadata={"help": "A pull's folder; else the last in RUN_DIR/ratings."}
+    )
+    candidates: str | None = field(
+        default=None, metadata={"help": "Pairs; else RUN_DIR/candidates/candidates.jsonl."}
+    )
+
+
+def main() -> None:
+    """Config, ratings, majority, agreement, finish."""
+    parsed = parse(STAGE, PreferenceOptions)
+    options, own = parsed
+    campaign = Path(options.run_dir)
+    pull = Path(own.ratings) if own.ratings else last_pull(campaign / "ratings")
+    source = runs.require(pull / "ratings.jsonl", "run `python -m labeling.pull` first")
+    pairs_file = own.candidates or runs.require(
+        campaign / "candidates" / "candidates.jsonl", "run `python -m labeling.candidates` first"
+    )
+    inputs = {"ratings": source, "candidates": pairs_file}
+    run = runs.open_run(STAGE, options, parsed.settings, inputs)
+
+    ratings = read(source, Rating)
+    pairs = {pair.id: pair for pair in read(pairs_file, CandidatePair)}
+    preferences = decide(pairs, ratings)
+    agreement = measure_agreement(ratings, preferences)
+    if not preferences:
+        raise InputError(
+            f"no pair of {source} has a majority: {agreement['pairs_without_majority']}"
+        )
+    if options.dry_run:
+        print(f"{len(preferences)} preferences from {len(ratings)} ratings")
+        return
+
+    run.start()
+    write(run.path("preferences.jsonl"), preferences)
+    write_json(run.path("agreement.json"), agreement)
+    run.finish(
+        config=(options, own),
+        metrics=agreement,
+        next_command="python -m reward, and python -m rlhf.dpo",
+    )
+
+
+def last_pull(folder: Path) -> Path:
+    """The newest finished snapshot.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = sorted(path.parent for path in folder.glob(f"pull-*/{runs.MANIFEST}"))
+    if not found:
+        raise InputError(f"no ratings in {folder}: run `python -m labeling.pull` first")
+    return found[-1]
+
+
+def decide(pairs: dict[str, CandidatePair], ratings: Sequence[Rating]) -> list[Preference]:
+    """One preference for each pair that more raters decided one way than the other.
+
+    ``margin`` is the log-odds of the vote, log((wins + 1/2) / (losses + 1/2)): half a vote each
+    way (Haldane 1956, Anscombe 1956) keeps a unanimous one finite.
+
+    Raises:
+        InputError: a rating of a pair that is not among the candidates.
+    """
+    votes: dict[str, list[Rating]] = defaultdict(list)
+    for rating in ratings:
+        if rating.pair_id not in pairs:
+            raise InputError(f"a rating of pair {rating.pair_id}, which no candidate has")
+        votes[rating.pair_id].append(rating)
+    preferences = []
+    for name, cast in sorted(votes.items()):
+        counts = Counter(rating.choice for rating in cast)
+        if counts["a"] == counts["b"]:
+            continue
+        winner = "a" if counts["a"] > counts["b"] else "b"
+        wins, losses = max(counts["a"], counts["b"]), min(counts["a"], counts["b"])
+        pair = pairs[name]
+        answers = {"a": pair.response_a, "b": pair.response_b}
+        loser = "b" if winner == "a" else "a"
+        preferences.append(
+            Preference(
+                prompt=pair.prompt,
+                chosen=[Message(role="assistant", content=answers[winner])],
+                rejected=[Message(role="assistant", content=answers[loser])],
+                margin=math.log((wins + 0.5) / (losses + 0.5)),
+                agreement=wins / len(cast),
+                pair_id=name,
+                raters=[rating.rater for rating in cast],
+                metadata={"topic": pair.metadata.get("topic")},
+            )
+        )
+    return preferences
+
+
+def measure_agreement(ratings: Sequence[Rating], decided: Sequence[Preference]) -> dict[str, Any]:
+    """Krippendorff's alpha over the choices, and each rater's share of votes with the majority.
+
+    Krippendorff (2011), https://repository.upenn.edu/asc_papers/43, ordinal: a, tie, b.
+    """
+    import krippendorff
+
+    raters = sorted({rating.rater for rating in ratings})
+    units = sorted({rating.pair_id for rating in ratings})
+    table = np.full((len(raters), len(units)), np.nan)
+    row, column = ({name: at for at, name in enumerate(names)} for names in (raters, units))
+    for rating in ratings:
+        table[row[rating.rater], column[rating.pair_id]] = CHOICES.index(rating.choice)
+    overlap = (~np.isnan(table)).sum(axis=0) > 1
+    varied = len(np.unique(table[:, overlap][~np.isnan(table[:, overlap])])) > 1
+    alpha = (
+        float(krippendorff.alpha(reliability_data=table, level_of_measurement="ordinal"))
+        if overlap.any() and varied
+        else None  # nobody rated what another did, or all said the same: alpha has no value
+    )
+    chosen = {preference.pair_id: preference for preference in decided}
+    with_majority: dict[str, list[bool]] = {name: [] for name in raters}
+    majority = {rating.pair_id: Counter[str]() for rating in ratings}
+    for rating in ratings:
+        majority[rating.pair_id][rating.choice] += 1
+    for rating in ratings:
+        if rating.pair_id in chosen:
+            counts = majority[rating.pair_id]
+            winner = "a" if counts["a"] > counts["b"] else "b"
+            with_majority[rating.rater].append(rating.choice == winner)
+    return {
+        "krippendorff_alpha": alpha,
+        "ratings": len(ratings),
+        "raters": len(raters),
+        "pairs": len(units),
+        "preferences": len(decided),
+        "pairs_without_majority": len(units) - len(decided),
+        "with_majority": {
+            name: rate(sum(votes), len(votes)) for name, votes in with_majority.items() if votes
+        },
+    }
+
+
+if __name__ == "__main__":
+    runs.command(main)

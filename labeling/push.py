@@ -1,0 +1,110 @@
+"""Put candidate pairs into Argilla for raters to compare.
+
+    python -m labeling.push
+
+The data set's name carries the house rules' hash: Argilla freezes questions once a data set is
+published, so other rules are another data set. Pushing again adds only what is missing. Rule
+findings are never shown as suggestions for the choice: a preselected answer anchors the rater.
+
+Records in: candidate pair. Out: ``runs/<name>/push/manifest.json``, which names the data set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from inhouse import run as runs
+from inhouse.config import Stage, parse
+from inhouse.records import CandidatePair, plain, read
+
+STAGE = Stage("push", "python -m labeling.push", "candidate pairs go to Argilla")
+
+
+@dataclass
+class PushOptions:
+    """Which pairs, to which Argilla, and how many answers each."""
+
+    house_rules: str = field(metadata={"help": "The house rules' YAML file."})
+    dataset_name: str | None = field(
+        default=None, metadata={"help": "Pairs; else RUN_DIR/candidates/candidates.jsonl."}
+    )
+    answers_per_pair: int = field(
+        default=3, metadata={"help": "Raters who compare each pair; then it leaves the queues."}
+    )
+    credentials: str = field(
+        default=".argilla/credentials.json",
+        metadata={"help": "Of the embedded server, unless ARGILLA_API_URL and _KEY are set."},
+    )
+
+
+def main() -> None:
+    """Config, pairs, sign in, create the data set, push, finish."""
+    parsed = parse(STAGE, PushOptions)
+    options, own = parsed
+    campaign = Path(options.run_dir)
+    source = own.dataset_name or runs.require(
+        campaign / "candidates" / "candidates.jsonl", "run `python -m labeling.candidates` first"
+    )
+    inputs = {"dataset_name": source, "house_rules": own.house_rules}
+    run = runs.open_run(STAGE, options, parsed.settings, inputs)
+
+    import argilla as rg  # takes a second to import, and --help must not
+
+    from inhouse import argilla, house_rules
+
+    rules = house_rules.load(own.house_rules)
+    pairs = read(source, CandidatePair)
+    access = argilla.find_access(own.credentials)
+    name = argilla.pairs_dataset_name(rules.hash)
+    if options.dry_run:
+        print(f"{len(pairs)} pairs would go to {name} in workspace {campaign.name}, {access.url}")
+        return
+    client = argilla.connect(access)
+
+    run.start()
+    with argilla.explained(access):
+        dataset = argilla.ensure_dataset(
+            client,
+            name,
+            argilla.ensure_workspace(client, campaign.name),
+            argilla.pairs_settings(
+                house_rules.guidelines(rules),
+                [rule.id for rule in rules.rules],
+                own.answers_per_pair,
+            ),
+        )
+        there = argilla.external_ids(client, dataset)
+        argilla.push_records(
+            dataset,
+            [
+                rg.Record(
+                    id=pair.id,
+                    fields={
+                        "prompt": plain(pair.prompt),
+                        "response_a": pair.response_a,
+                        "response_b": pair.response_b,
+                    },
+                    metadata={"topic": str(pair.metadata.get("topic", "none"))},
+                )
+                for pair in pairs
+                if pair.id not in there
+            ],
+        )
+        missing = {pair.id for pair in pairs} - argilla.external_ids(client, dataset)
+    assert not missing, f"Argilla did not keep {sorted(missing)[:3]}"
+    run.finish(
+        config=(options, own),
+        metrics={
+            "url": access.url,
+            "workspace": campaign.name,
+            "dataset": name,
+            "pairs": len(pairs),
+            "guidelines": rules.hash,
+        },
+        next_command="raters sign in and answer; then python -m labeling.pull",
+    )
+
+
+if __name__ == "__main__":
+    runs.command(main)

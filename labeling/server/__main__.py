@@ -1,0 +1,156 @@
+"""The embedded Argilla, as a background process.
+
+    python -m labeling.server start  [--data_dir .argilla] [--port 6900] [--env_dir .venv-argilla]
+    python -m labeling.server stop   [--data_dir .argilla]
+    python -m labeling.server status [--data_dir .argilla] [--json]
+    python -m labeling.server users add NAME --role annotator --workspace W  [--data_dir .argilla]
+    python -m labeling.server users list | users remove NAME                 [--data_dir .argilla]
+
+The first start builds the server's own environment. Everything else lives in the data folder, which
+see `folder.py` for; credentials.json there holds the address and every user's password and API key.
+Exit codes: 0 done, 1 unexpected failure, 3 something to mend first (the message says what).
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from labeling.server import background, environment, users
+from labeling.server.folder import DataFolder, ToMend
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    options = _parser().parse_args(arguments)
+    os.umask(0o077)  # whatever is written is for this user alone
+    folder = DataFolder(options.data_dir.expanduser().absolute())
+    try:
+        options.command(options, folder)
+    except ToMend as error:
+        print(f"error: {error}", file=sys.stderr)
+        return background.EXIT_MEND
+    return 0
+
+
+def start(options: argparse.Namespace, folder: DataFolder) -> None:
+    """Start the server and say where to sign in."""
+    server, was_running = background.start(folder, options.port, options.env_dir.absolute())
+    print(f"Argilla {'was running already' if was_running else 'is running'}: {server['url']}")
+    print(f"Sign in there as {users.OWNER!r}; the password is in {folder.credentials}")
+    print("Add a rater:  ", background.command_to("users add NAME --workspace W", folder))
+    print("Stop it with: ", background.command_to("stop", folder))
+
+
+def stop(_: argparse.Namespace, folder: DataFolder) -> None:
+    """Stop the server."""
+    if background.stop(folder):
+        print("Argilla has stopped; the data is safe in", folder.path)
+    else:
+        print("no Argilla was running in", folder.path)
+
+
+def status(options: argparse.Namespace, folder: DataFolder) -> None:
+    """Say whether a server runs in the folder, and where."""
+    server = folder.running_server()
+    url = server["url"] if server else None
+    ready = url is not None and background.is_ready(url)
+    if options.json:
+        python = server["python"] if server else str(environment.interpreter(options.env_dir))
+        pid = server["pid"] if server else None
+        print(json.dumps({"url": url, "pid": pid, "ready": ready, "python": python}))
+    elif server is None:
+        print(f"not running; start it with `{background.command_to('start', folder)}`")
+    else:
+        print(f"{'ready' if ready else 'not answering'}: {url} (process {server['pid']})")
+
+
+def add_user(options: argparse.Namespace, folder: DataFolder) -> None:
+    """Make a user and print the password, this once."""
+    api = _owner(folder)
+    password = users.add(api, folder, options.name, options.role, options.workspace)
+    print(f"{options.name}: password {password}, sign in at {api.url}")
+
+
+def list_users(_: argparse.Namespace, folder: DataFolder) -> None:
+    """Print every user's name, role and workspaces."""
+    for name, role, workspaces in users.list_all(_owner(folder)):
+        print(f"{name:<20} {role:<10} {', '.join(workspaces)}".rstrip())
+
+
+def remove_user(options: argparse.Namespace, folder: DataFolder) -> None:
+    """Delete a user."""
+    users.remove(_owner(folder), folder, options.name, options.delete_answers)
+    print(f"{options.name} is removed")
+
+
+def _owner(folder: DataFolder) -> users.Api:
+    """A connection as the owner; users can only be changed on a running server."""
+    server = folder.running_server()
+    if server is None or not background.is_ready(server["url"]):
+        raise ToMend(
+            f"no Argilla is running in {folder.path}: "
+            f"start it with `{background.command_to('start', folder)}`"
+        )
+    return users.connect(folder, server["url"])
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong options exit with 3, as in the rest of the suite (argparse would take 2)."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(background.EXIT_MEND, f"error: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m labeling.server",
+        description="Run the embedded Argilla, where raters label.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(parent: Any, name: str, run: Callable[..., None], text: str) -> Any:
+        made = parent.add_parser(name, help=text, description=text, allow_abbrev=False)
+        made.set_defaults(command=run)
+        made.add_argument(
+            "--data_dir",
+            type=Path,
+            default=Path(".argilla"),
+            help="the server's data folder (default: .argilla below the current folder)",
+        )
+        made.add_argument(
+            "--env_dir",
+            type=Path,
+            default=environment.DEFAULT_FOLDER,
+            help="the server's virtual environment (default: .venv-argilla beside labeling/)",
+        )
+        return made
+
+    starting = command(commands, "start", start, "start the server, build what it needs")
+    starting.add_argument(
+        "--port", type=int, default=6900, help="port on 127.0.0.1; 0 picks a free one"
+    )
+    command(commands, "stop", stop, "stop the server")
+    showing = command(commands, "status", status, "say whether it runs, and where")
+    showing.add_argument("--json", action="store_true", help="url, pid, ready, python as JSON")
+
+    accounts = commands.add_parser("users", help="add, list, remove users", allow_abbrev=False)
+    actions = accounts.add_subparsers(required=True, metavar="ACTION")
+    adding = command(actions, "add", add_user, "add a user; prints the password once")
+    adding.add_argument("name", metavar="NAME")
+    adding.add_argument("--role", choices=users.ROLES, default="annotator")
+    adding.add_argument("--workspace", required=True, help="made when missing")
+    command(actions, "list", list_users, "list the users")
+    removing = command(actions, "remove", remove_user, "remove a user")
+    removing.add_argument("name", metavar="NAME")
+    removing.add_argument("--delete_answers", action="store_true", help="and the user's answers")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What the models say to prompts nobody trained on, for compliance reviewers to read."""

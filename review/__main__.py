@@ -1,0 +1,6 @@
+"""``python -m review``."""
+
+from inhouse.run import command
+from review.evaluate import main
+
+command(main)

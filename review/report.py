@@ -1,0 +1,83 @@
+"""The report a compliance reviewer reads: one HTML file, nothing fetched, nothing run.
+
+What models said is text from outside: Jinja escapes every bit of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from inhouse.house_rules import HouseRules
+from inhouse.records import Output, content_id, plain
+
+MEASURES = {
+    "any_violation": ("Breaks a compliance rule", "lower is better"),
+    "tone_violation": ("Breaks a tone rule", "lower is better"),
+    "helpful": ("Helpful: ends properly, names the product, states the figure", "higher is better"),
+    "end_token": ("Ends by itself", "higher is better"),
+}
+
+
+def render_report(
+    campaign: str,
+    summary: dict[str, Any],
+    outputs: Sequence[Output],
+    rules: HouseRules,
+    provenance: dict[str, Any],
+) -> str:
+    """The whole page as text."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
+    return environment.get_template("report.html.jinja").render(
+        campaign=campaign,
+        summary=summary,
+        names=list(summary["models"]),
+        measures=MEASURES,
+        rules=rules,
+        rule_by_id={rule.id: rule for rule in rules.rules},
+        comparisons=compare(outputs, list(summary["models"]), summary["seeds"][0]),
+        provenance=provenance,
+        segments=segments,
+    )
+
+
+def compare(outputs: Sequence[Output], names: Sequence[str], seed: int) -> list[dict[str, Any]]:
+    """Every prompt with each model's answer to it, side by side, for one seed."""
+    by_prompt: dict[str, dict[str, Output]] = defaultdict(dict)
+    for output in outputs:
+        if output.seed == seed:
+            by_prompt[content_id(plain(output.prompt))][output.model["name"]] = output
+    rows = []
+    for number, answers in enumerate(by_prompt.values(), start=1):
+        said = [answers[name] for name in names if name in answers]
+        found = sum(len(output.findings) for output in said)
+        rows.append(
+            {"number": number, "prompt": said[0].prompt, "answers": said, "findings": found}
+        )
+    return rows
+
+
+def segments(output: Output) -> list[tuple[str, list[str]]]:
+    """The response cut where findings begin and end: each piece with the rules it breaks."""
+    text = output.response
+    cuts = {0, len(text)}
+    for finding in output.findings:
+        cuts |= {finding.start, finding.end}
+    marks = sorted(cuts)
+    pieces = []
+    for start, end in itertools.pairwise(marks):
+        broken = [f.rule for f in output.findings if f.start <= start and end <= f.end]
+        pieces.append((text[start:end], broken))
+    return pieces

@@ -1,0 +1,6 @@
+"""``python -m reward``."""
+
+from inhouse.run import command
+from reward.train import main
+
+command(main)

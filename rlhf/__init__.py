@@ -1,0 +1,1 @@
+"""Aligning the fine-tuned model with what raters preferred."""

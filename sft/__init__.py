@@ -1,0 +1,1 @@
+"""Supervised fine-tuning: a model learns the house's tone from demonstrations."""

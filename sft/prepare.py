@@ -1,0 +1,56 @@
+"""Demonstrations become rows of token ids, and some of them are held out.
+
+Records in: demonstration. Rows out: ``input_ids`` and ``labels``, each of Shape: (tokens,).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from inhouse.chat import Rendered, render
+from inhouse.errors import InputError
+from inhouse.records import Demonstration, content_id, plain
+
+
+def split(
+    demonstrations: Sequence[Demonstration], held_out_share: float
+) -> tuple[list[Demonstration], list[Demonstration]]:
+    """Training and held-out demonstrations, by a hash of each one's content.
+
+    The same conversation falls on the same side whatever stands beside it.
+    """
+    kept: list[Demonstration] = []
+    held_out: list[Demonstration] = []
+    for record in demonstrations:
+        place = int(content_id(plain(record.messages)), 16) / 16**12
+        (held_out if place < held_out_share else kept).append(record)
+    return kept, held_out
+
+
+def render_all(
+    tokenizer: Any, demonstrations: Sequence[Demonstration], source: str
+) -> list[Rendered]:
+    """Every demonstration as token ids with its supervised mask.
+
+    Raises:
+        InputError: a conversation that cannot be rendered, or nothing in it is supervised.
+    """
+    rendered = []
+    for number, record in enumerate(demonstrations, start=1):
+        try:
+            row = render(tokenizer, record.messages)
+        except InputError as error:
+            raise InputError(f"{source}, record {number}: {error}") from None
+        if not any(row.supervised):
+            raise InputError(
+                f"{source}, record {number}: the chat template leaves no assistant token to "
+                "learn from (zero supervised tokens): check its assistant branch"
+            )
+        rendered.append(row)
+    return rendered
+
+
+def rows(rendered: Sequence[Rendered]) -> list[dict[str, list[int]]]:
+    """What TRL's SFTTrainer takes as already tokenised."""
+    return [{"input_ids": row.ids, "labels": row.labels} for row in rendered]
