@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jinja2
+
 from inhouse.errors import InputError
 from inhouse.records import Message, plain
 
@@ -65,7 +67,8 @@ def render(tokenizer: Any, messages: Sequence[Message]) -> Rendered:
 
     Raises:
         InputError: the template renders a prompt otherwise alone than before its reply, so that
-            what is trained would differ from what is asked.
+            what is trained would differ from what is asked; or it ends a reply without the end
+            token, so that the model would never learn to stop.
     """
     ids = _render(tokenizer, messages)
     supervised = [False] * len(ids)
@@ -82,6 +85,13 @@ def render(tokenizer: Any, messages: Sequence[Message]) -> Rendered:
                 "same way with and without its reply"
             )
         end = _end_of_turn(tokenizer, ids, messages, turn)
+        if end <= len(before):
+            raise InputError(
+                f"the chat template writes no end token ({tokenizer.eos_token}) behind the reply "
+                f"in turn {turn + 1}, or renders that reply otherwise when more turns follow: a "
+                "model trained so never learns to stop. Change the template, or give each reply a "
+                "record of its own"
+            )
         supervised[len(before) : end] = [True] * (end - len(before))
     return Rendered(ids, supervised)
 
@@ -118,22 +128,35 @@ def show_supervised(tokenizer: Any, rendered: Rendered) -> str:
 def _render(
     tokenizer: Any, messages: Sequence[Message], add_generation_prompt: bool = False
 ) -> list[int]:
-    return tokenizer.apply_chat_template(
-        plain(messages),
-        tokenize=True,
-        add_generation_prompt=add_generation_prompt,
-        return_dict=False,
-    )
+    for turn, message in enumerate(messages, start=1):
+        forged = next((t for t in tokenizer.all_special_tokens if t in message.content), None)
+        if forged:  # a customer who types the end token would end the turn
+            raise InputError(
+                f"turn {turn} ({message.role}) holds {forged!r}, which is the chat template's own: "
+                "take it out of the text"
+            )
+    try:
+        return tokenizer.apply_chat_template(
+            plain(messages),
+            tokenize=True,
+            add_generation_prompt=add_generation_prompt,
+            return_dict=False,
+        )
+    except jinja2.TemplateError as error:
+        raise InputError(f"the chat template refuses this conversation: {error}") from None
 
 
 def _end_of_turn(tokenizer: Any, ids: list[int], messages: Sequence[Message], turn: int) -> int:
-    """Where an assistant turn ends in the whole rendering, its end token included."""
+    """Where an assistant turn ends in the whole rendering, its end token included.
+
+    Before the turn's own beginning if nothing ends it: the last end token is another turn's.
+    """
     until = common_prefix(_render(tokenizer, messages[: turn + 1]), ids)
     ends = end_token_ids(tokenizer)
     for at in range(until - 1, -1, -1):
         if ids[at] in ends:
             return at + 1
-    return until
+    return 0
 
 
 def end_token_ids(tokenizer: Any) -> set[int]:

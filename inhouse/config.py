@@ -17,6 +17,8 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import itertools
+import itertools
 import json
 import os
 import re
@@ -24,7 +26,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args, get_type_hints
 
 from inhouse.errors import InputError
 
@@ -98,20 +100,27 @@ def parse(
         _print_help(stage, (RunOptions, *own), trl, everything=False)
     if "--help_all" in words:
         _print_help(stage, (RunOptions, *own, *_import(trl)), (), everything=True)
-    if "--allow_network" not in words:
-        os.environ["HF_HUB_OFFLINE"] = "1"
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-
     config_file, words = _take_config(stage, words)
     lines: dict[str, int] = {}
     from_yaml = _load_flat_yaml(config_file, lines) if config_file else {}
+    # Before TRL is imported: the hub's library reads its environment once, then.
+    if not _allows_network(from_yaml, words):
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
     kinds = (RunOptions, *own, *_import(trl))
     parser = _parser(stage, kinds)
-    known = {action.dest for action in parser._actions}
-    for key in from_yaml:
+    actions = {action.dest: action for action in parser._actions}
+    known = set(actions)
+    optional = _may_be_unset(kinds)
+    for key, value in from_yaml.items():
+        where = f"{config_file}, line {lines[key]}: "
         if key not in known:
-            raise InputError(f"{config_file}, line {lines[key]}: {_unknown(key, known)}")
+            raise InputError(where + _unknown(key, known))
+        if value is None and key not in optional:
+            raise InputError(f"{where}{key} has no value: give one, or leave the line out")
+        if isinstance(value, list) and actions[key].nargs not in ("+", "*"):
+            raise InputError(f"{where}{key} takes one value, found a list: {list(value)}")
     parser.origin = (config_file, lines)
     settings = _parse_strictly(parser, _flags(from_yaml), known)
     settings |= {key: None for key, value in from_yaml.items() if value is None}
@@ -137,6 +146,24 @@ def _machine_defaults(settings: dict[str, Any]) -> dict[str, Any]:
     if "gradient_checkpointing" not in settings:  # the old name of the next key
         filled["activation_checkpointing"] = gpu  # costs time, saves memory a CPU has
     return filled
+
+
+def _allows_network(from_yaml: dict[str, Any], words: list[str]) -> bool:
+    """Whether ``allow_network`` is on, as the parse that follows will read it."""
+    asked = from_yaml.get("allow_network", False)
+    for word, following in itertools.pairwise([*words, "--"]):
+        if word == "--allow_network":
+            asked = True if following.startswith("--") else following
+        elif word.startswith("--allow_network="):
+            asked = word.partition("=")[2]
+    return str(asked).lower() in ("yes", "true", "t", "y", "1")
+
+
+def _may_be_unset(kinds: Sequence[type]) -> set[str]:
+    """Keys for which null is a value."""
+    hints = {name: hint for kind in kinds for name, hint in get_type_hints(kind).items()}
+    unset = {f.name for kind in kinds for f in fields(kind) if f.default is None}
+    return unset | {name for name, hint in hints.items() if type(None) in get_args(hint)}
 
 
 def _import(names: Sequence[str]) -> tuple[type, ...]:
@@ -242,7 +269,7 @@ def load_yaml(path: Path) -> Any:
         InputError: with file, line and column.
     """
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
         text = path.read_bytes().decode("utf-8")
@@ -262,6 +289,8 @@ def load_yaml(path: Path) -> Any:
         raise InputError(
             f"{path}, line {mark.line + 1}, column {mark.column + 1}: {problem}"
         ) from None
+    except YAMLError as error:  # a character that YAML does not allow
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
 
 
 def line_of(document: Any, key: Any) -> int:

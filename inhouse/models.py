@@ -70,7 +70,7 @@ def check_folder(folder: str) -> None:
     """
     if not Path(folder).is_dir():
         raise InputError(f"no model folder {folder}")
-    pickles = sorted(path.name for path in Path(folder).iterdir() if path.suffix in PICKLES)
+    pickles = sorted(path.name for path in Path(folder).iterdir() if path.suffix.lower() in PICKLES)
     if pickles:
         raise InputError(
             f"{folder} holds pickled weights ({', '.join(pickles)}), which run code when loaded: "
@@ -81,11 +81,21 @@ def check_folder(folder: str) -> None:
     if not config.is_file() and not is_adapter(folder):
         raise InputError(f"{folder} holds no model: neither config.json nor {ADAPTER_CONFIG}")
     for path in (config, Path(folder) / "tokenizer_config.json"):
-        if path.is_file() and "auto_map" in json.loads(path.read_text(encoding="utf-8")):
+        if path.is_file() and "auto_map" in _read_config(path):
             raise InputError(
                 f"{path} asks for code of its own (auto_map), which is never run: use an "
                 "architecture that transformers ships"
             )
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}): save the model again") from None
+    if not isinstance(config, dict):
+        raise InputError(f"{path} is damaged (no JSON object): save the model again")
+    return config
 
 
 # ModelConfig's keys that are not carried out yet; a user who sets one is told, not ignored.
@@ -105,6 +115,11 @@ def check_arguments(arguments: ModelConfig, training: Any) -> None:
             raise InputError(f"{key}={getattr(arguments, key)} is not supported yet: leave it out")
     if arguments.model_name_or_path is None:
         raise InputError("no model to start from: give --model_name_or_path")
+    if training.resume_from_checkpoint and not Path(training.resume_from_checkpoint).is_dir():
+        raise InputError(
+            f"resume_from_checkpoint names no folder: {training.resume_from_checkpoint} (leave it "
+            "out, and the stage goes on from its last checkpoint by itself)"
+        )
     arguments.model_name_or_path = locate(arguments.model_name_or_path)
     check_folder(arguments.model_name_or_path)
 
@@ -133,8 +148,7 @@ def base_of(name_or_path: str) -> str:
     """The model below an adapter, or the model itself."""
     if not is_adapter(name_or_path):
         return name_or_path
-    base = json.loads((Path(name_or_path) / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    return str(base["base_model_name_or_path"])
+    return str(_read_config(Path(name_or_path) / ADAPTER_CONFIG)["base_model_name_or_path"])
 
 
 def load_causal_lm(

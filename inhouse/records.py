@@ -9,6 +9,7 @@ https://huggingface.co/docs/trl/dataset_formats.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
@@ -28,7 +29,7 @@ Choice = Literal["a", "b", "tie"]
 class Record(BaseModel):
     """What all records have in common: strict values; a user's own extra columns are ignored."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class Message(Record):
@@ -75,6 +76,8 @@ class Demonstration(Record):
     @model_validator(mode="before")
     @classmethod
     def _from_prompt_completion(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("label") is False:
+            raise ValueError("label is false: an answer that was disliked is no demonstration")
         if (
             isinstance(data, dict)
             and "messages" not in data
@@ -108,10 +111,20 @@ class Prompt(Record):
     def _turns(cls, messages: list[Message]) -> list[Message]:
         return _check_turns(messages, last="user")
 
+    @field_validator("metadata")
+    @classmethod
+    def _facts_are_texts(cls, metadata: dict[str, Any]) -> dict[str, Any]:
+        facts = metadata.get("facts") or []
+        if not isinstance(facts, list) or not all(
+            isinstance(fact, str | int | float) and str(fact).strip() for fact in facts
+        ):
+            raise ValueError(f"facts must be a list of texts or numbers, found {facts!r}")
+        return metadata
+
     @property
     def facts(self) -> list[str]:
         """What a right answer states, word for word: a product's name, a figure."""
-        return [str(fact) for fact in self.metadata.get("facts", [])]
+        return [str(fact) for fact in self.metadata.get("facts") or []]
 
 
 class Finding(Record):
@@ -138,6 +151,16 @@ class CandidatePair(Record):
     repeat_of: str | None = None
     gold: Choice | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _two_answers(self) -> CandidatePair:
+        _check_turns(self.prompt, last="user")
+        for name in ("response_a", "response_b"):
+            if not getattr(self, name).strip():
+                raise ValueError(f"{name} is empty")
+        if self.response_a == self.response_b:
+            raise ValueError("response_a and response_b are the same answer")
+        return self
 
 
 class Rating(Record):
@@ -260,7 +283,8 @@ def read(path: str | Path, kind: type[R], *, limit_errors: int = 3) -> list[R]:
 def _rows_of_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
     if not path.is_file():
         raise InputError(f"no file {path}: expected JSON Lines, one record a line")
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+    content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    for number, line in enumerate(content.split(b"\n"), start=1):
         if line.strip():
             yield number, line
 
@@ -290,7 +314,7 @@ def _validate(
     records: list[R] = []
     faults: list[str] = []
     broken = 0
-    seen: dict[str, int] = {}
+    seen: dict[str | int, int] = {}
     for line, row in rows:
         try:
             value = json.loads(row.decode("utf-8")) if isinstance(row, bytes) else row
@@ -298,7 +322,7 @@ def _validate(
                 raise TypeError(f"expected a JSON object, found {type(value).__name__}")
             record = kind.model_validate(value)
             name = value.get("id")
-            if isinstance(name, str) and name in seen:
+            if isinstance(name, str | int) and name in seen:
                 raise TypeError(f"id {name!r} stands already in line {seen[name]}")
         except UnicodeDecodeError as error:
             fault = f"not UTF-8 at byte {error.start}: save the file as UTF-8"
@@ -310,7 +334,7 @@ def _validate(
             fault = str(error)
         else:
             records.append(record)
-            if isinstance(name, str):
+            if isinstance(name, str | int):
                 seen[name] = line
             continue
         broken += 1
@@ -348,12 +372,15 @@ class Journal(Generic[R]):
     """A JSON Lines file that grows batch by batch and survives a kill.
 
     Records go to ``<name>.part``, each batch synced to disk; :meth:`finish` renames it. Opened
-    again, it drops a torn last line, reads the whole ones back, and goes on behind them.
+    again, it drops a torn last line, reads the whole ones back, and goes on behind them. A file
+    that was finished before its stage was is taken up again, too.
     """
 
     def __init__(self, path: Path, kind: type[R]):
         self.path, self._part = path, path.with_name(path.name + ".part")
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not self._part.exists():
+            path.replace(self._part)
         kept = self._part.read_bytes() if self._part.exists() else b""
         kept = kept[: kept.rfind(b"\n") + 1]
         self.records = [kind.model_validate_json(line) for line in kept.splitlines()]

@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 from inhouse.config import ROOT, RunOptions, Stage
 from inhouse.errors import GateError, InputError
@@ -35,6 +35,7 @@ from inhouse.files import describe_file, describe_input, sha256, write_json
 SCHEMA = 1
 MANIFEST, BEGUN = "manifest.json", "begun.json"
 CHECKPOINTS = "checkpoints"
+LOCATION = {"run_dir", "output_dir"}  # where a run stands, in one spelling of many
 PACKAGES = ("inhouse", "torch", "transformers", "trl", "peft", "datasets", "argilla")
 
 
@@ -79,7 +80,7 @@ class Run:
     parents: list[dict[str, str]]
     resumed: bool = False
     replace: bool = False
-    lock: IO[str] | None = None
+    lock: int | None = None
     began: float = field(default_factory=time.time)
 
     def path(self, name: str) -> Path:
@@ -87,17 +88,27 @@ class Run:
         return self.folder / name
 
     def start(self) -> None:
-        """Claim the folder: from here on a kill is resumed from."""
+        """Claim the folder: from here on a kill is resumed from.
+
+        Raises:
+            InputError: another process holds the folder, or has changed it since it was looked at.
+        """
         if not is_main_process():
             return
-        if self.replace and self.folder.exists():
-            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.lock = _lock(self.folder)
+        if self.replace:
+            for path in self.folder.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        elif self.path(MANIFEST).is_file() or self.path(BEGUN).is_file() != self.resumed:
+            raise InputError(
+                f"another process has written {self.folder} meanwhile: run the same command again"
+            )
         if self.resumed:
             print(f"going on in {self.folder}, which was begun earlier")
         else:
             identity = {"settings": self.settings, "inputs": self.inputs}
             write_json(self.path(BEGUN), {"stage": self.stage.name, **identity})
-        self.lock = _lock(self.path(BEGUN))
 
     def finish(
         self,
@@ -107,17 +118,16 @@ class Run:
         metrics: dict[str, Any] | None = None,
         next_command: str = "",
     ) -> None:
-        """Drop what was only for resuming, write the manifest last, and say what was written."""
+        """Write the manifest, then drop what was only for resuming; say what was written."""
         if not is_main_process():
             return
         if metrics:
             write_json(self.path("metrics.json"), metrics)
-        shutil.rmtree(self.path(CHECKPOINTS), ignore_errors=True)
         seconds = time.time() - self.began
         manifest = {
             "schema": SCHEMA,
             "stage": self.stage.name,
-            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "created_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "operator": _operator(),
             "seconds": round(seconds, 1),
             "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
@@ -132,8 +142,12 @@ class Run:
             "outputs": [describe_file(path, self.folder) for path in _files(self.folder)],
             "metrics": metrics or {},
         }
-        self.path(BEGUN).unlink()
         write_json(self.path(MANIFEST), manifest)
+        # Only now: killed before, the stage goes on from its checkpoint; killed here, it is done.
+        shutil.rmtree(self.path(CHECKPOINTS), ignore_errors=True)
+        self.path(BEGUN).unlink()
+        assert self.lock is not None, "finish() without start()"
+        os.close(self.lock)
         following = f"; next: {next_command}" if next_command else ""
         print(f"{self.stage.name}: wrote {self.folder} in {seconds:.0f} s{following}", flush=True)
 
@@ -155,18 +169,23 @@ def open_run(
 
     Raises:
         UpToDate: the same settings and inputs were run to the end.
-        InputError: an input is missing, or the folder holds something else.
+        InputError: an input is missing or half done, or the folder holds something else.
     """
     folder = folder or Path(options.run_dir) / stage.name
+    for place in (folder, *folder.parents):
+        if place.exists() and not place.is_dir():
+            raise InputError(f"{place} is a file, not a folder to write in: give another --run_dir")
+    for path in inputs.values():
+        _check_finished(Path(path))
     described = [describe_input(name, Path(path)) for name, path in inputs.items()]
     run = Run(stage, folder, _plain(settings), described, list(_parents(inputs)))
     run.replace = options.overwrite
     manifest, begun = folder / MANIFEST, folder / BEGUN
     earlier = manifest if manifest.is_file() else begun
     if options.overwrite:
-        _check_ours(folder)
+        _check_ours(folder, stage)
     elif earlier.is_file():
-        changed = _differences(_read_json(earlier), run)
+        changed = _differences(_read_known(earlier, stage), run)
         if changed and is_main_process():
             state = "was run" if earlier is manifest else "was begun"
             raise InputError(
@@ -195,10 +214,14 @@ def require(path: str | Path, mend: str) -> Path:
     path = Path(path)
     if not path.exists():
         raise InputError(f"no {path}: {mend}")
-    folder = path if path.is_dir() else path.parent
-    if (folder / BEGUN).is_file():
-        raise InputError(f"{folder} is not finished: run its stage again, it goes on from there")
+    _check_finished(path)
     return path
+
+
+def _check_finished(path: Path) -> None:
+    folder = path if path.is_dir() else path.parent
+    if (folder / BEGUN).is_file() and not (folder / MANIFEST).is_file():
+        raise InputError(f"{folder} is not finished: run its stage again, it goes on from there")
 
 
 # --- the manifest's parts ---------------------------------------------------------------------
@@ -233,6 +256,21 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is damaged ({error}): run its stage with --overwrite") from None
 
 
+def _read_known(path: Path, stage: Stage) -> dict[str, Any]:
+    """What a manifest or ``begun.json`` says of an earlier run of this stage."""
+    known = _read_json(path)
+    if not isinstance(known, dict) or not {"stage", "settings", "inputs"} <= known.keys():
+        raise InputError(
+            f"{path} is no stage's, so {path.parent} holds something else: give another --run_dir"
+        )
+    if known["stage"] != stage.name:
+        raise InputError(
+            f"{path.parent} holds what `{known['stage']}` wrote, not {stage.name}: "
+            "give another folder"
+        )
+    return known
+
+
 def _plain(value: Any) -> Any:
     """A value as JSON keeps it, so that what was written equals what is compared with it."""
     if isinstance(value, tuple) and value and all(is_dataclass(part) for part in value):
@@ -246,8 +284,13 @@ def _differences(known: dict[str, Any], now: Run) -> list[str]:
     before, after = known["settings"], now.settings
     lines = [
         f"{key}: {before.get(key, 'unset')} then, {after.get(key, 'unset')} now"
-        for key in sorted(before.keys() | after.keys())
+        for key in sorted((before.keys() | after.keys()) - LOCATION)
         if before.get(key) != after.get(key)
+    ]
+    read_before, read_now = ({e["name"]: e for e in s} for s in (known["inputs"], now.inputs))
+    lines += [
+        f"{name}: {read_before[name]['path']} was read then, and is not now"
+        for name in read_before.keys() - read_now.keys()
     ]
     hashes = {entry["name"]: entry["sha256"] for entry in known["inputs"]}
     return lines + [
@@ -257,23 +300,29 @@ def _differences(known: dict[str, Any], now: Run) -> list[str]:
     ]
 
 
-def _lock(begun: Path) -> IO[str]:
+def _lock(folder: Path) -> int:
     """Hold the folder as long as this process lives; a dead one's hold is gone with it."""
-    file = begun.open()
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise InputError(f"another process is writing {begun.parent} just now") from None
-    return file
+        os.close(descriptor)
+        raise InputError(f"another process is writing {folder} just now") from None
+    return descriptor
 
 
-def _check_ours(folder: Path) -> None:
-    """``--overwrite`` deletes what a stage wrote, never anybody else's files."""
-    ours = any((folder / name).is_file() for name in (MANIFEST, BEGUN))
-    if folder.is_dir() and any(folder.iterdir()) and not ours:
+def _check_ours(folder: Path, stage: Stage) -> None:
+    """``--overwrite`` deletes what this stage wrote, never anybody else's files."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    # By their beginning, not parsed: a manifest that is damaged further down is ours all the same.
+    heads = (
+        path.read_bytes()[:200] for path in (folder / MANIFEST, folder / BEGUN) if path.exists()
+    )
+    if not any(f'"stage": "{stage.name}"'.encode() in head for head in heads):
         raise InputError(
-            f"{folder} was not written by a stage (no {MANIFEST}), so --overwrite leaves it "
-            "alone: move its files away, or give another --run_dir"
+            f"{folder} was not written by {stage.name} (no {MANIFEST} of its own), so --overwrite "
+            "leaves it alone: move its files away, or give another --run_dir"
         )
 
 

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from peft import get_peft_model
+
 from inhouse.config import Parsed, RunOptions
 from inhouse.errors import InputError
 from inhouse.run import CHECKPOINTS, Run, is_main_process
@@ -98,8 +100,10 @@ def print_plan(
     )
 
 
-def count_parameters(model: Any) -> tuple[int, int]:
-    """All parameters, and those that are trained."""
+def count_parameters(model: Any, lora: Any = None) -> tuple[int, int]:
+    """All parameters, and those that are trained, once ``lora``'s adapter is on the model."""
+    if lora is not None:
+        model = get_peft_model(model, lora)
     every = list(model.parameters())
     return sum(p.numel() for p in every), sum(p.numel() for p in every if p.requires_grad)
 

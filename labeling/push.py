@@ -47,7 +47,6 @@ def main() -> None:
         campaign / "candidates" / "candidates.jsonl", "run `python -m labeling.candidates` first"
     )
     inputs = {"dataset_name": source, "house_rules": own.house_rules}
-    run = runs.open_run(STAGE, options, parsed.settings, inputs)
 
     import argilla as rg  # takes a second to import, and --help must not
 
@@ -57,6 +56,9 @@ def main() -> None:
     pairs = read(source, CandidatePair)
     access = argilla.find_access(own.credentials)
     name = argilla.pairs_dataset_name(rules.hash)
+    # Which server the pairs went to is part of what was done, so it is compared like a setting.
+    settings = parsed.settings | {"url": access.url}
+    run = runs.open_run(STAGE, options, settings, inputs)
     if options.dry_run:
         print(f"{len(pairs)} pairs would go to {name} in workspace {campaign.name}, {access.url}")
         return

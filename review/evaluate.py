@@ -72,7 +72,13 @@ def main() -> None:
     reward = campaign / "reward"
     if (reward / runs.MANIFEST).is_file():
         inputs["reward"] = reward
-    run = runs.open_run(STAGE, options, parsed.settings, inputs)
+    try:
+        run = runs.open_run(STAGE, options, parsed.settings, inputs)
+    except runs.UpToDate:
+        folder = campaign / STAGE.name
+        print_table(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
+        print(f"the report: {folder / 'report.html'}")
+        raise
 
     from inhouse import house_rules  # torch takes a second to import, and --help must not
     from review.report import render_report

@@ -11,20 +11,24 @@ from inhouse.records import Preference, content_id, plain
 from inhouse.scoring import Scorer
 from inhouse.statistics import rate
 
+Row = dict[str, list[int]]
+
 
 def split(
-    preferences: Sequence[Preference], held_out_share: float
-) -> tuple[list[Preference], list[Preference]]:
-    """Training and held-out pairs, by a hash of the prompt: a prompt's pairs stay together.
+    preferences: Sequence[Preference], rows: Sequence[Row], held_out_share: float
+) -> tuple[list[Row], list[Preference]]:
+    """Rows to train on and held-out pairs, by a hash of the prompt: its pairs stay together.
 
     Raises:
         InputError: one side would be empty.
     """
-    kept: list[Preference] = []
+    kept: list[Row] = []
     held_out: list[Preference] = []
-    for record in preferences:
-        place = int(content_id(plain(record.prompt)), 16) / 16**12
-        (held_out if place < held_out_share else kept).append(record)
+    for record, row in zip(preferences, rows, strict=True):
+        if int(content_id(plain(record.prompt)), 16) / 16**12 < held_out_share:
+            held_out.append(record)
+        else:
+            kept.append(row)
     if not kept or not held_out:
         raise InputError(
             f"{len(preferences)} preferences split into {len(kept)} to train on and "
@@ -34,12 +38,19 @@ def split(
     return kept, held_out
 
 
-def tokenise(tokenizer: Any, preferences: Sequence[Preference]) -> list[dict[str, list[int]]]:
-    """``chosen_ids`` and ``rejected_ids``: prompt and answer as one row. Shape: (tokens,)."""
+def tokenise(tokenizer: Any, preferences: Sequence[Preference], source: str) -> list[Row]:
+    """``chosen_ids`` and ``rejected_ids``: prompt and answer as one row. Shape: (tokens,).
+
+    Raises:
+        InputError: a conversation that cannot be rendered.
+    """
     rows = []
-    for record in preferences:
-        prompt, chosen = reply_ids(tokenizer, record.prompt, record.chosen[0])
-        _, rejected = reply_ids(tokenizer, record.prompt, record.rejected[0])
+    for number, record in enumerate(preferences, start=1):
+        try:
+            prompt, chosen = reply_ids(tokenizer, record.prompt, record.chosen[0])
+            _, rejected = reply_ids(tokenizer, record.prompt, record.rejected[0])
+        except InputError as error:
+            raise InputError(f"{source}, record {number}: {error}") from None
         rows.append({"chosen_ids": prompt + chosen, "rejected_ids": prompt + rejected})
     return rows
 

@@ -33,6 +33,10 @@ class RewardOptions:
         default=0.2, metadata={"help": "Share of prompts whose pairs only measure the accuracy."}
     )
 
+    def __post_init__(self) -> None:
+        if not 0 < self.held_out_share < 1:
+            raise ValueError(f"held_out_share is {self.held_out_share}: give more than 0, below 1")
+
 
 def main() -> None:
     """Config, records, model, trainer, train, save, evaluate what was saved, finish."""
@@ -63,19 +67,20 @@ def main() -> None:
 
     tokenizer = models.load_tokenizer(model_args.model_name_or_path)
     preferences = records.read(source, records.Preference)
-    kept, held_out = evaluate.split(preferences, own.held_out_share)
-    rows = evaluate.tokenise(tokenizer, kept)
-    lengths = [len(ids) for row in rows for ids in row.values()]
-    trainers.check_lengths(lengths, training.max_length, str(source), "answers")
+    every_row = evaluate.tokenise(tokenizer, preferences, str(source))
+    longest = [max(len(ids) for ids in row.values()) for row in every_row]
+    trainers.check_lengths(longest, training.max_length, str(source), "preferences")
+    rows, held_out = evaluate.split(preferences, every_row, own.held_out_share)
+    lora = models.lora_config(model_args, task_type="SEQ_CLS")
     model = models.new_reward_model(
         model_args.model_name_or_path, dtype=model_args.dtype, seed=training.seed
     )
     if options.dry_run:
-        every, trained = trainers.count_parameters(model)
+        every, trained = trainers.count_parameters(model, lora)
         trainers.print_plan(
             training,
             rows=len(rows),
-            tokens=sum(lengths),
+            tokens=sum(len(ids) for row in rows for ids in row.values()),
             supervised=2 * len(rows),  # the score at the last token of each answer
             parameters=every,
             trainable=trained,
@@ -91,7 +96,7 @@ def main() -> None:
         args=training,
         train_dataset=datasets.Dataset.from_list(rows),
         processing_class=tokenizer,
-        peft_config=models.lora_config(model_args, task_type="SEQ_CLS"),
+        peft_config=lora,
     )
     metrics = trainers.train(trainer, run)
     models.save(trainer.accelerator.unwrap_model(trainer.model), tokenizer, run.folder)

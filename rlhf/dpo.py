@@ -69,7 +69,7 @@ def main() -> None:
     lora = models.lora_config(model_args)
     model = load(model_args, trainable=True)
     if options.dry_run:
-        every, trained = trainers.count_parameters(model)
+        every, trained = trainers.count_parameters(model, lora)
         trainers.print_plan(
             training,
             rows=len(rows),

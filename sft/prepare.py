@@ -14,17 +14,25 @@ from inhouse.records import Demonstration, content_id, plain
 
 
 def split(
-    demonstrations: Sequence[Demonstration], held_out_share: float
-) -> tuple[list[Demonstration], list[Demonstration]]:
-    """Training and held-out demonstrations, by a hash of each one's content.
+    demonstrations: Sequence[Demonstration], rendered: Sequence[Rendered], held_out_share: float
+) -> tuple[list[Rendered], list[Rendered]]:
+    """What to train on and what to hold out, by a hash of each demonstration's content.
 
     The same conversation falls on the same side whatever stands beside it.
+
+    Raises:
+        InputError: nothing is left to train on.
     """
-    kept: list[Demonstration] = []
-    held_out: list[Demonstration] = []
-    for record in demonstrations:
+    kept: list[Rendered] = []
+    held_out: list[Rendered] = []
+    for record, row in zip(demonstrations, rendered, strict=True):
         place = int(content_id(plain(record.messages)), 16) / 16**12
-        (held_out if place < held_out_share else kept).append(record)
+        (held_out if place < held_out_share else kept).append(row)
+    if not kept:
+        raise InputError(
+            f"held_out_share {held_out_share} holds out all of {len(held_out)} demonstrations: "
+            "lower it, or add demonstrations"
+        )
     return kept, held_out
 
 

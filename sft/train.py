@@ -31,6 +31,10 @@ class SFTOptions:
         metadata={"help": "Share of demonstrations kept out of training, for the loss on them."},
     )
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.held_out_share < 1:
+            raise ValueError(f"held_out_share is {self.held_out_share}: give 0 or more, below 1")
+
 
 def main() -> None:
     """Config, records, model, trainer, train, save, finish."""
@@ -57,12 +61,12 @@ def main() -> None:
 
     tokenizer = models.load_tokenizer(model_args.model_name_or_path)
     demonstrations = records.read(source, records.Demonstration)
-    kept, held_out = prepare.split(demonstrations, own.held_out_share)
-    rendered = prepare.render_all(tokenizer, kept, str(source))
-    checked = prepare.render_all(tokenizer, held_out, str(source))
-    lengths = [len(row.ids) for row in (*rendered, *checked)]
+    every_row = prepare.render_all(tokenizer, demonstrations, str(source))
+    lengths = [len(row.ids) for row in every_row]
     trainers.check_lengths(lengths, training.max_length, str(source), "demonstrations")
+    rendered, checked = prepare.split(demonstrations, every_row, own.held_out_share)
 
+    lora = models.lora_config(model_args)
     model = models.load_causal_lm(
         model_args.model_name_or_path,
         dtype=model_args.dtype,
@@ -70,7 +74,7 @@ def main() -> None:
         trainable=True,
     )
     if options.dry_run:
-        every, trained = trainers.count_parameters(model)
+        every, trained = trainers.count_parameters(model, lora)
         trainers.print_plan(
             training,
             rows=len(rendered),
@@ -91,7 +95,7 @@ def main() -> None:
         train_dataset=datasets.Dataset.from_list(prepare.rows(rendered)),
         eval_dataset=datasets.Dataset.from_list(prepare.rows(checked)) if checked else None,
         processing_class=tokenizer,
-        peft_config=models.lora_config(model_args),
+        peft_config=lora,
     )
     metrics = trainers.train(trainer, run)
     if checked:

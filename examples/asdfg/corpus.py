@@ -60,8 +60,12 @@ def encode(
 
 
 def repeated_tokens(rng: random.Random, vocabulary: range) -> Document:
-    """Make random tokens followed by themselves, as stretches in shuffled order."""
-    few = rng.sample(vocabulary, min(len(vocabulary), rng.choice((30, 100, 300, 1000))))
+    """Make random tokens followed by themselves, as stretches in shuffled order.
+
+    Most draw on few different tokens: looking back at all then pays at once, and looking back at
+    the right place is learned from there.
+    """
+    few = rng.sample(vocabulary, min(len(vocabulary), rng.choice((8, 20, 60, 300))))
     longest = rng.choice((6, 12, 40))
     stretches = [
         [rng.choice(few) for _ in range(rng.randint(3, longest))]

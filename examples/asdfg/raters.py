@@ -9,10 +9,12 @@ stood: what a rater has answered is no longer pending for them.
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import argilla as rg
@@ -33,38 +35,29 @@ BULK = 50  # responses a request; Argilla allows 100
 
 @dataclass
 class PanelOptions:
-    """Which data set the panel answers."""
+    """Where the panel signs in; the data set is the one that the campaign's last push names."""
 
-    workspace: str = field(default="asdfg", metadata={"help": "The pairs' workspace in Argilla."})
-    dataset: str = field(
-        default="", metadata={"help": "The data set; unset: the only one that holds pairs."}
-    )
     credentials: str = field(
         default=argilla.CREDENTIALS, metadata={"help": "The embedded server's credentials file."}
     )
 
 
-def find_pairs(workspace: rg.Workspace, name: str) -> rg.Dataset:
-    """Find the data set of pairs by name, or the only one that asks which answer is preferred.
+def find_pairs(client: rg.Argilla, campaign: Path) -> tuple[rg.Dataset, rg.Workspace]:
+    """Find the data set of pairs that the campaign's push put on the server, and its workspace.
 
     Raises:
-        InputError: there is none, or several to choose from.
+        InputError: nothing was pushed, or not to this server.
     """
-    found = [
-        dataset
-        for dataset in workspace.datasets
-        if (dataset.name == name or not name)
-        and any(question.name == "preferred" for question in dataset.settings.questions)
-    ]
-    if not found:
+    pushed = run.require(campaign / "push" / run.MANIFEST, "run `python -m labeling.push` first")
+    named = json.loads(pushed.read_text(encoding="utf-8"))["metrics"]
+    workspace = client.workspaces(named["workspace"])
+    dataset = argilla.find_dataset(client, named["dataset"], named["workspace"])
+    if workspace is None or dataset is None:
         raise InputError(
-            f"no data set {name or 'of pairs'} in workspace {workspace.name}: "
-            "run `python -m labeling.push` first"
+            f"Argilla at {client.api_url} has no data set {named['dataset']} in workspace "
+            f"{named['workspace']}: run `python -m labeling.push --overwrite` first"
         )
-    if len(found) > 1:
-        names = ", ".join(dataset.name for dataset in found)
-        raise InputError(f"several data sets of pairs ({names}): name one with --dataset")
-    return found[0]
+    return dataset, workspace
 
 
 def panel_of(pair: str, n: int) -> set[str]:
@@ -128,12 +121,7 @@ def main() -> None:
     access = argilla.find_access(own.credentials)
     owner = argilla.connect(access)
     with argilla.explained(access):
-        workspace = owner.workspaces(own.workspace)
-        if workspace is None:
-            raise InputError(
-                f"no workspace {own.workspace} on {access.url}: run `python -m labeling.push` first"
-            )
-        dataset = find_pairs(workspace, own.dataset)
+        dataset, workspace = find_pairs(owner, Path(options.run_dir))
         details = argilla.rest(owner, "GET", f"/api/v1/datasets/{dataset.id}")
         n_raters = min(details["distribution"]["min_submitted"], len(PANEL))
         work = []

@@ -59,9 +59,10 @@ def status(options: argparse.Namespace, folder: DataFolder) -> None:
     url = server["url"] if server else None
     ready = url is not None and background.is_ready(url)
     if options.json:
-        python = server["python"] if server else str(environment.interpreter(options.env_dir))
-        pid = server["pid"] if server else None
-        print(json.dumps({"url": url, "pid": pid, "ready": ready, "python": python}))
+        interpreter = environment.interpreter(options.env_dir.absolute())
+        known = server or {"pid": None, "python": str(interpreter)}
+        answer = {"url": url, "pid": known["pid"], "ready": ready, "python": known["python"]}
+        print(json.dumps(answer))
     elif server is None:
         print(f"not running; start it with `{background.command_to('start', folder)}`")
     else:

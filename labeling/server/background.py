@@ -7,10 +7,10 @@ so a taken port or folder is known at once, and nobody can slip in between.
 import errno
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -21,6 +21,9 @@ from labeling.server import environment
 from labeling.server.folder import DataFolder, ToMend
 
 HOST = "127.0.0.1"
+# A firm's proxy must not be asked for this machine's own address.
+direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
 START_SECONDS = 180  # a first start on a slow, busy disk; usually under 20
 STOP_SECONDS = 30
 EXIT_MEND = 3
@@ -32,10 +35,13 @@ def start(folder: DataFolder, port: int, env_dir: Path) -> tuple[dict[str, Any],
     Returns what the server says of itself, and True when it was running already.
     """
     folder.create()
+    if folder.is_locked() and (server := _wait_for_other(folder)):
+        return server, True  # before touching the environment that it runs in
+    folder.read_credentials()  # where the user has to mend them, say so now
     python = environment.ensure(env_dir)
-    lock = folder.lock()
-    if lock is None:
-        return _wait_for_other(folder), True
+    while (lock := folder.lock()) is None:
+        if server := _wait_for_other(folder):
+            return server, True
     folder.running.unlink(missing_ok=True)  # left by a server that was killed
     listener = _bind(port)
     with folder.log.open("a") as log:
@@ -85,7 +91,7 @@ def stop(folder: DataFolder) -> bool:
 def is_ready(url: str) -> bool:
     """True when an Argilla answers at the URL."""
     try:
-        with urllib.request.urlopen(f"{url}/api/v1/version", timeout=5) as answer:
+        with direct.open(f"{url}/api/v1/version", timeout=5) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
@@ -96,13 +102,11 @@ def clean_environment() -> dict[str, str]:
     inherited = {
         name: value
         for name, value in os.environ.items()
-        # USERNAME, PASSWORD and API_KEY would make a user; the PYTHON ones are the suite's
-        if not name.startswith(("ARGILLA_", "PYTHON")) and name not in _ARGILLA_READS
+        # the three whole names would make a user; the PYTHON ones are the suite's
+        if not name.startswith(("ARGILLA_", "PYTHON"))
+        and name not in ("USERNAME", "PASSWORD", "API_KEY")
     }
     return {**inherited, "PYTHONPATH": str(environment.ROOT)}
-
-
-_ARGILLA_READS = {"USERNAME", "PASSWORD", "API_KEY", "WORKSPACE", "VIRTUAL_ENV"}
 
 
 def _bind(port: int) -> socket.socket:
@@ -132,10 +136,8 @@ def _wait_for_child(folder: DataFolder, process: subprocess.Popen[bytes]) -> dic
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            last = "\n".join(folder.log.read_text(errors="replace").splitlines()[-3:])
-            if process.returncode == EXIT_MEND:
-                raise ToMend(last.rpartition("\n")[2])
-            raise RuntimeError(f"the server ended while starting; {folder.log} says:\n{last}")
+            last = folder.log.read_text(errors="replace").splitlines()[-1:]
+            raise RuntimeError(f"the server ended while starting; {folder.log} ends with: {last}")
         if folder.running.exists():
             server: dict[str, Any] = json.loads(folder.running.read_text())
             if is_ready(server["url"]):
@@ -144,18 +146,15 @@ def _wait_for_child(folder: DataFolder, process: subprocess.Popen[bytes]) -> dic
     raise RuntimeError(f"the server did not answer within {START_SECONDS} s; see {folder.log}")
 
 
-def _wait_for_other(folder: DataFolder) -> dict[str, Any]:
-    """Wait until the server that somebody else started answers."""
+def _wait_for_other(folder: DataFolder) -> dict[str, Any] | None:
+    """Wait until the server that somebody else started answers; None when it ends instead."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         server = folder.running_server()
         if server is not None and is_ready(server["url"]):
             return server
         if not folder.is_locked():
-            raise ToMend(
-                "another start in this folder has just failed: "
-                f"run `{command_to('start', folder)}` again"
-            )
+            return None
         time.sleep(0.2)
     raise ToMend(
         f"{folder.path} is locked by a server that does not answer; see {folder.log}, "
@@ -169,5 +168,4 @@ def command_to(action: str, folder: DataFolder) -> str:
         path = folder.path.relative_to(Path.cwd())
     except ValueError:
         path = folder.path
-    python = Path(sys.executable).name
-    return f"{python} -m labeling.server {action} --data_dir {path}"
+    return f"python -m labeling.server {action} --data_dir {shlex.quote(str(path))}"

@@ -39,11 +39,10 @@ def main() -> None:
     )
     set_environment(folder, url)
 
-    # fmt: off
     from labeling.server import jobs
+
     jobs.replace_redis()  # before argilla_server is imported anywhere
     from labeling.server import database, engine, patches, web
-    # fmt: on
 
     engine.register()
     patches.install()
@@ -64,8 +63,6 @@ async def _run(folder: DataFolder, url: str, listener: socket.socket, applicatio
 
     from labeling.server import database, jobs, owner
 
-    await owner.ensure(folder, url)
-    jobs.start_threads()
     server = uvicorn.Server(
         uvicorn.Config(
             application,
@@ -77,9 +74,11 @@ async def _run(folder: DataFolder, url: str, listener: socket.socket, applicatio
             timeout_graceful_shutdown=10,
         )
     )
-    # uvicorn raises the signal again once it has stopped: without this the tidying never runs.
-    signal.signal(signal.SIGTERM, lambda *_: None)
     try:
+        await owner.ensure(folder, url)
+        jobs.start_threads()
+        # uvicorn raises the signal again once it has stopped: it must not end the tidying below.
+        signal.signal(signal.SIGTERM, lambda *_: None)
         await server.serve(sockets=[listener])
     finally:
         await database.close()

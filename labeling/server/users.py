@@ -7,11 +7,11 @@ only.
 import json
 import re
 import urllib.error
-import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
+from labeling.server.background import direct
 from labeling.server.folder import DataFolder, ToMend, new_password
 
 OWNER = "owner"  # the first user, made at the first start
@@ -34,7 +34,7 @@ class Api:
             headers={"X-Argilla-Api-Key": self.api_key, "Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with direct.open(request, timeout=60) as answer:
                 body = answer.read()
         except urllib.error.HTTPError as error:
             raise ToMend(_explain(method, path, error)) from error

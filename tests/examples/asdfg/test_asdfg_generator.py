@@ -10,6 +10,7 @@ from scipy.stats import binomtest
 from examples.asdfg import corpus, dialogues, facts, prepare
 from examples.asdfg.tokenizer import train_tokenizer
 from examples.asdfg.wordings import BASE_SLIP_RATES, INTENTS, RULE_WORDINGS, SLIP_RATES
+from inhouse import config, house_rules
 
 N = 4000
 
@@ -75,6 +76,17 @@ def test_slips_come_at_the_stated_rate(demonstrations, rule):
     # Exact bounds at 1 - 1e-4, so that ten rules together hardly ever fail by chance.
     bounds = binomtest(slips, N).proportion_ci(0.9999, method="exact")
     assert bounds.low <= SLIP_RATES[rule] <= bounds.high
+
+
+@pytest.mark.parametrize("rates", [SLIP_RATES, BASE_SLIP_RATES], ids=["house", "base"])
+def test_house_rules_find_exactly_the_planted_slips(rates):
+    """The rules were written by others than the wordings: neither misses, nor finds too much."""
+    rules = house_rules.load(config.ROOT / "configs" / "house" / "asdfg.yaml")
+    rng = random.Random(13)
+    for _ in range(1000):
+        dialogue = dialogues.answer(rng, dialogues.ask(rng, "training"), rates)
+        found = {finding.rule for finding in rules.check([], dialogue.reply)}
+        assert found == dialogue.slips, dialogue.reply
 
 
 def test_tables_name_the_same_rules():

@@ -175,3 +175,26 @@ def test_the_pages_may_ask_no_other_host(server) -> None:
         policy = answer.headers["content-security-policy"]
         assert "default-src 'self'" in policy
         assert not re.search(r"https?:|\*", policy)
+        [scripts] = re.findall(r"script-src ([^;]*)", policy)
+        assert "unsafe" not in scripts  # a script in a record does not run
+
+
+@slow
+def test_the_pages_own_scripts_are_allowed(server) -> None:
+    """The frame for text that looks like HTML has one script, which lies in the page's own code."""
+    import base64
+    import hashlib
+
+    import requests
+
+    policy = requests.get(server.url, timeout=30).headers["content-security-policy"]
+    environment = Path(server.status()["python"]).parents[1]
+    [pages] = environment.glob("lib/python*/site-packages/argilla_server/static")
+    frames = {
+        script.replace(r"\n", "\n").replace(r"\'", "'")
+        for code in (pages / "_nuxt").glob("*.js")
+        for script in re.findall(r"concat\('\\n<script>(.*?)<\\/script>", code.read_text("utf-8"))
+    }
+    assert len(frames) == 1
+    digest = hashlib.sha256(frames.pop().encode()).digest()
+    assert f"'sha256-{base64.b64encode(digest).decode()}'" in policy

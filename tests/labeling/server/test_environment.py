@@ -34,6 +34,7 @@ def test_an_environment_of_an_older_lock_file_is_not_complete(tmp_path: Path) ->
     assert not environment.is_complete(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_half_built_environment_is_built_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -46,6 +47,7 @@ def test_a_half_built_environment_is_built_anew(
     assert not (tmp_path / "lib" / "half").exists()
 
 
+@pytest.mark.slow
 def test_a_failed_installation_leaves_no_complete_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

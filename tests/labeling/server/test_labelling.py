@@ -1,6 +1,11 @@
 """A round of labelling through the real SDK and as real users: push, answer, pull."""
 
+import json
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from queue import Queue
 from typing import Any
 
 import pytest
@@ -94,26 +99,51 @@ def test_queues_are_each_raters_own(server, make_dataset) -> None:
 
 
 def test_a_changed_number_of_raters_changes_the_statuses(server, make_dataset) -> None:
-    """Argilla leaves this to a background job: the worker thread works."""
-    import time
-
+    """Argilla leaves this to a background job."""
     server.add_user("rater1", "house")
     where = str(make_dataset(server, [record(number) for number in range(3)], 2).id)
     api = server.api()
     server.api("rater1").answer(record_ids(api, where)["pair-0"], preferred="a")
     assert api("GET", f"datasets/{where}/progress")["completed"] == 0
-    # Argilla allows the change only while nothing is answered, so make the wrong state by the API
-    # that it does allow: delete the answer, change, answer again.
-    answer = api("GET", f"datasets/{where}/records", params={"include": "responses"})["items"]
-    given = next(each["responses"][0]["id"] for each in answer if each["responses"])
-    server.api("rater1")("DELETE", f"responses/{given}")
     distribution = {"strategy": "overlap", "min_submitted": 1}
     api("PATCH", f"datasets/{where}", {"distribution": distribution})
-    server.api("rater1").answer(record_ids(api, where)["pair-0"], preferred="a")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 20
     while api("GET", f"datasets/{where}/progress")["completed"] != 1:
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_a_webhook_is_called(server, make_dataset) -> None:
+    """Argilla leaves this to a background job as well; the rest of the time no payload is built."""
+    heard: Queue[dict[str, Any]] = Queue()
+
+    class Listener(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.put(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server.add_user("rater1", "house")
+    where = str(make_dataset(server, [record(0)]).id)
+    listener = HTTPServer(("127.0.0.1", 0), Listener)
+    threading.Thread(target=listener.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{listener.server_port}"
+    api = server.api()
+    webhook = api(
+        "POST", "webhooks", {"url": url, "events": ["response.created"], "description": "test"}
+    )
+    try:
+        server.api("rater1").answer(record_ids(api, where)["pair-0"], preferred="a")
+        event = heard.get(timeout=20)
+        assert event["type"] == "response.created"
+        assert event["data"]["values"]["preferred"]["value"] == "a"
+    finally:
+        api("DELETE", f"webhooks/{webhook['id']}")
+        listener.shutdown()
+        listener.server_close()
 
 
 def test_a_user_with_answers_is_not_removed_by_accident(server, make_dataset, command) -> None:

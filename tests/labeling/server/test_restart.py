@@ -4,6 +4,7 @@ import os
 import signal
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -66,7 +67,12 @@ def test_stop_kill_restart(own_server, make_dataset, command) -> None:
             changed = "UPDATE records SET status = ? WHERE external_id = ?"
             database.execute(changed, (status, name))
 
-    # Credentials that are lost are made anew, for the owner.
+    # Credentials that cannot be read are for the user to mend; lost ones are made anew.
+    (server.folder / "credentials.json").write_text("{")
+    refused = command("start", "--data_dir", server.folder, "--port", "0")
+    assert refused.returncode == 3
+    assert "credentials.json is not valid JSON" in refused.stderr
+    assert "Traceback" not in refused.stderr
     (server.folder / "credentials.json").unlink()
     server.start()
     items = server.api()("GET", f"datasets/{where}/records", params={"include": "responses"})
@@ -80,8 +86,13 @@ def test_stop_kill_restart(own_server, make_dataset, command) -> None:
     assert server.credentials()["users"]["owner"]["api_key"] != known["owner"]["api_key"]
 
 
-def test_two_starts_at_once_make_one_server(own_server, command) -> None:
-    from concurrent.futures import ThreadPoolExecutor
+def test_two_starts_at_once_make_one_server(own_server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what the environment says to another Argilla does not concern this one."""
+    monkeypatch.setenv("ARGILLA_DATABASE_URL", "sqlite:///elsewhere.db")
+    monkeypatch.setenv("ARGILLA_BASE_URL", "/elsewhere")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # nobody there
+    for name in ("USERNAME", "PASSWORD", "API_KEY"):
+        monkeypatch.setenv(name, "argilla.apikey")
 
     with ThreadPoolExecutor() as pool:
         answers = list(pool.map(lambda _: own_server.start(), range(2)))
@@ -89,15 +100,6 @@ def test_two_starts_at_once_make_one_server(own_server, command) -> None:
     assert sorted("already" in line for line in running) == [False, True]
     assert len({line.rpartition(" ")[2] for line in running}) == 1
 
-
-def test_inherited_settings_are_ignored(
-    own_server, command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ARGILLA_DATABASE_URL", "sqlite:///elsewhere.db")
-    monkeypatch.setenv("ARGILLA_BASE_URL", "/elsewhere")
-    monkeypatch.setenv("USERNAME", "argilla")
-    monkeypatch.setenv("PASSWORD", "12345678")
-    monkeypatch.setenv("API_KEY", "argilla.apikey")
-    own_server.start()
+    monkeypatch.delenv("HTTP_PROXY")
     assert [user["username"] for user in own_server.api()("GET", "users")["items"]] == ["owner"]
     assert (own_server.folder / "argilla.db").exists()

@@ -1,0 +1,52 @@
+# Two commands do everything on a fresh machine: `make align` and `make test`.
+# PYTHON names the interpreter that makes .venv (3.11 to 3.13).
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+SHELL := /bin/bash
+
+# $(PY) is how every command below is run; it is printed as `python`, as in an activated .venv.
+.PHONY: align test check lint setup clean help
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make align   run the whole loop on the demonstration house (runs/asdfg)"
+	@echo "make test    run all tests"
+	@echo "make check   format, lint, types, fast tests"
+
+# The stages' own commands, in a row. Each can be run by hand after `source .venv/bin/activate`.
+ALIGN := \
+	examples.asdfg.prepare sft \
+	labeling.candidates "labeling.server start" labeling.push examples.asdfg.raters labeling.pull \
+	labeling.preferences reward rlhf.dpo review
+
+align: setup
+	@for words in $(ALIGN); do \
+	  echo; echo "$$ python -m $$words"; \
+	  $(PY) -m $$words || exit $$?; \
+	done
+
+test: setup
+	$(PY) -m pytest
+
+lint: setup
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+check: lint
+	$(PY) -m pytest -m "not slow"
+
+setup: $(VENV)/installed
+
+$(VENV)/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "error: $(PYTHON) is $$($(PYTHON) --version); Python 3.11 to 3.13 is needed: make PYTHON=python3.12 …"; exit 3; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .venv-argilla build *.egg-info

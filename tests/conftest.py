@@ -1,0 +1,198 @@
+"""What all tests share: nothing leaves this machine, and every figure can be repeated.
+
+The network guard is installed in this process and, through ``PYTHONPATH``, in every process that
+a test starts: stages, the Argilla server, its workers.
+"""
+
+import importlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+GUARD = ROOT / "tests" / "guard"
+
+spec = importlib.util.spec_from_file_location("network_guard", GUARD / "sitecustomize.py")
+assert spec is not None and spec.loader is not None
+spec.loader.exec_module(importlib.util.module_from_spec(spec))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(GUARD), os.environ.get("PYTHONPATH", "")])
+)
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def network_log(tmp_path_factory):
+    """Fail the session if any process tried to leave, even if a library swallowed the error."""
+    log = tmp_path_factory.mktemp("network") / "attempts.log"
+    os.environ["NETWORK_GUARD_LOG"] = str(log)
+    yield log
+    assert not log.exists(), f"tried to leave this machine:\n{log.read_text()}"
+
+
+@pytest.fixture
+def run_command():
+    """Run a stage as a user does, in a process of its own, and return how it ended."""
+
+    def run(*words: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-m", *words],
+            cwd=cwd,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+
+    return run
+
+
+# --- a model of two layers, and a handful of records ------------------------------------------
+
+DEMONSTRATION_MODEL = ROOT / "examples" / "asdfg" / "model"
+ADJECTIVES = ("plain", "patient", "polite", "exact", "brief", "careful", "kind", "clear")
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    """The demonstration house's tokenizer with its chat template."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(DEMONSTRATION_MODEL)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory, tokenizer) -> Path:
+    """A random Qwen3 model of two layers with the demonstration's tokenizer; treat as read-only."""
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        initializer_range=0.2,  # wide enough that tokens differ clearly in probability
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+    )
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    Qwen3ForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def copy_of_tiny(tiny_model, tmp_path) -> Path:
+    """The tiny model in a folder that a test may damage."""
+    return Path(shutil.copytree(tiny_model, tmp_path / "model"))
+
+
+@pytest.fixture(scope="session")
+def write_lines():
+    """Write rows as JSON Lines and return the path."""
+
+    def write(path: Path, rows: Iterable[dict]) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def demonstration(number: int) -> dict:
+    adjective = ADJECTIVES[number % len(ADJECTIVES)]
+    return {
+        "messages": [
+            {"role": "system", "content": "You answer customers."},
+            {"role": "user", "content": f"What is fee {number}?"},
+            {"role": "assistant", "content": f"Thank you. In {adjective} words: it is {number}%."},
+        ]
+    }
+
+
+def preference(number: int) -> dict:
+    messages = demonstration(number)["messages"]
+    worse = {"role": "assistant", "content": f"Hey, {number} something, act now!"}
+    return {"prompt": messages[:2], "chosen": messages[2:], "rejected": [worse]}
+
+
+@pytest.fixture(scope="session")
+def demonstrations() -> list[dict]:
+    """Sixteen demonstrations as plain rows."""
+    return [demonstration(number) for number in range(16)]
+
+
+@pytest.fixture(scope="session")
+def preferences() -> list[dict]:
+    """Sixteen preferences as plain rows."""
+    return [preference(number) for number in range(16)]
+
+
+@pytest.fixture(scope="session")
+def prompts() -> list[dict]:
+    """Six prompts with the fact that a right answer states."""
+    return [
+        {"prompt": demonstration(n)["messages"][:2], "metadata": {"facts": [f"{n}%"]}}
+        for n in range(6)
+    ]
+
+
+@pytest.fixture
+def run_stage(monkeypatch, capsys):
+    """Run a stage's ``main`` in this process; return its exit code, stdout and stderr.
+
+    The same code as ``python -m`` runs, without the seconds that a new process needs to import.
+    """
+    from inhouse.run import command
+
+    def run(module: str, *words: str | Path) -> SimpleNamespace:
+        main = importlib.import_module(module).main
+        monkeypatch.setattr(sys, "argv", [module, *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            command(main)
+        said = capsys.readouterr()
+        return SimpleNamespace(code=ended.value.code, out=said.out, err=said.err)
+
+    return run
+
+
+@pytest.fixture
+def refused(run_stage):
+    """Run a stage that must say no: exit 3, every expected word in the message, nothing written."""
+
+    def check(module: str, *words: str | Path, says: Iterable[str], run_dir: Path) -> str:
+        before = snapshot(run_dir)
+        ended = run_stage(module, *words, "--run_dir", run_dir)
+        assert ended.code == 3, f"exit {ended.code}\n{ended.out}\n{ended.err}"
+        assert "Traceback" not in ended.err
+        for said in says:
+            assert said in ended.err, f"{said!r} is not in:\n{ended.err}"
+        assert snapshot(run_dir) == before, "something was written"
+        return ended.err
+
+    return check
+
+
+def snapshot(folder: Path) -> dict[str, bytes] | None:
+    if not folder.exists():
+        return None
+    return {str(p): p.read_bytes() if p.is_file() else b"" for p in sorted(folder.rglob("*"))}
