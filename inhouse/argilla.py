@@ -120,7 +120,9 @@ def rest(client: rg.Argilla, method: str, path: str, **request: Any) -> Any:
 
 def ensure_workspace(client: rg.Argilla, name: str) -> rg.Workspace:
     """The workspace of that name, made when there is none."""
-    return client.workspaces(name) or rg.Workspace(name=name, client=client).create()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the SDK warns where it finds none
+        return client.workspaces(name) or rg.Workspace(name=name, client=client).create()
 
 
 def ensure_annotator(client: rg.Argilla, username: str, workspace: rg.Workspace) -> Access:
@@ -180,8 +182,10 @@ def pairs_settings(guidelines: str, rule_ids: list[str], answers_per_pair: int) 
 
 def find_dataset(client: rg.Argilla, name: str, workspace: str) -> rg.Dataset | None:
     """The data set of that name in that workspace, or None."""
-    found = client.workspaces(workspace)
-    return client.datasets(name, workspace=found) if found else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the SDK warns where it finds none
+        found = client.workspaces(workspace)
+        return client.datasets(name, workspace=found) if found else None
 
 
 def ensure_dataset(

@@ -18,7 +18,6 @@ import argparse
 import difflib
 import importlib
 import itertools
-import itertools
 import json
 import os
 import re

@@ -21,12 +21,14 @@ from huggingface_hub.errors import (
 )
 from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 from peft.utils import load_peft_weights
+from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
 )
+from transformers.utils import logging as transformers_logging
 from trl import get_peft_config
 
 from inhouse.chat import check_tokenizer
@@ -34,6 +36,8 @@ from inhouse.errors import InputError
 
 if TYPE_CHECKING:
     from trl import ModelConfig
+
+transformers_logging.disable_progress_bar()  # loading and saving weights; training keeps its bar
 
 ADAPTER_CONFIG = "adapter_config.json"
 # What is fetched of a model: safetensors and its configuration, never pickles or code.
@@ -161,9 +165,11 @@ def load_causal_lm(
     """A causal language model, or an adapter on its base.
 
     Raises:
-        InputError: not a model folder, or one that could run code.
+        InputError: not a model folder, one that could run code, or a reward model.
     """
     check_folder(name_or_path)
+    if _is_scalar(name_or_path):
+        raise InputError(f"{name_or_path} is a reward model, not one that writes: name another")
     model = _load(AutoModelForCausalLM, base_of(name_or_path), dtype, attn_implementation)
     if is_adapter(name_or_path):
         return PeftModel.from_pretrained(model, name_or_path, is_trainable=trainable)
@@ -171,9 +177,15 @@ def load_causal_lm(
 
 
 def load_reward_model(name_or_path: str, *, dtype: str | torch.dtype = "float32") -> Any:
-    """A reward model to score with: a model, or an adapter on its base, with one scalar head."""
+    """A reward model to score with: a model, or an adapter on its base, with one scalar head.
+
+    Raises:
+        InputError: a model without such a head: transformers would make one up, and only warn.
+    """
     check_folder(name_or_path)
-    model = _load_scalar(base_of(name_or_path), dtype)
+    if not _is_scalar(name_or_path):
+        raise InputError(f"{name_or_path} is no reward model: `python -m reward` trains one")
+    model = _load_scalar(base_of(name_or_path), dtype, any_head=is_adapter(name_or_path))
     return PeftModel.from_pretrained(model, name_or_path) if is_adapter(name_or_path) else model
 
 
@@ -186,7 +198,7 @@ def new_reward_model(name_or_path: str, *, dtype: str | torch.dtype, seed: int) 
     """
     check_folder(name_or_path)
     torch.manual_seed(seed)
-    model = _load_scalar(base_of(name_or_path), dtype)
+    model = _load_scalar(base_of(name_or_path), dtype, any_head=True)
     hidden = model.config.get_text_config().hidden_size
     torch.nn.init.normal_(model.score.weight, std=(hidden + 1) ** -0.5)
     if not is_adapter(name_or_path):
@@ -224,20 +236,45 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _load_scalar(name: str, dtype: str | torch.dtype) -> Any:
-    return _load(AutoModelForSequenceClassification, name, dtype, None, num_labels=1)
+def _is_scalar(folder: str) -> bool:
+    """Whether a folder holds a model or an adapter that scores."""
+    if is_adapter(folder):
+        return _read_config(Path(folder) / ADAPTER_CONFIG).get("task_type") == "SEQ_CLS"
+    names = _read_config(Path(folder) / "config.json").get("architectures") or []
+    return any(name.endswith("ForSequenceClassification") for name in names)
+
+
+def _load_scalar(name: str, dtype: str | torch.dtype, any_head: bool) -> Any:
+    kind = AutoModelForSequenceClassification
+    return _load(kind, name, dtype, None, any_head=any_head, num_labels=1)
 
 
 def _load(
-    kind: Any, name: str, dtype: str | torch.dtype, attention: str | None, **extra: Any
+    kind: Any,
+    name: str,
+    dtype: str | torch.dtype,
+    attention: str | None,
+    any_head: bool = False,
+    **extra: Any,
 ) -> PreTrainedModel:
+    """Load a whole model. With ``any_head`` the weights above its last layer may be missing."""
     check_folder(name)
     try:
-        return kind.from_pretrained(
-            name, dtype=dtype, attn_implementation=attention, use_safetensors=True, **extra
+        model, found = kind.from_pretrained(
+            name,
+            dtype=dtype,
+            attn_implementation=attention,
+            use_safetensors=True,
+            output_loading_info=True,
+            **extra,
         )
-    except OSError as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise InputError(f"cannot load a model from {name}: {_first_line(error)}") from None
+    below = f"{model.base_model_prefix}."
+    missing = sorted(key for key in found["missing_keys"] if key.startswith(below) or not any_head)
+    if missing:  # transformers fills them with noise, and only warns
+        raise InputError(f"the weights in {name} lack {', '.join(missing[:3])}: save it again")
+    return model
 
 
 def _first_line(error: Exception) -> str:

@@ -13,11 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import datasets
 from peft import get_peft_model
 
 from inhouse.config import Parsed, RunOptions
 from inhouse.errors import InputError
 from inhouse.run import CHECKPOINTS, Run, is_main_process
+
+datasets.disable_progress_bars()  # TRL's preparation of rows that are ready: seconds at most
 
 # TRL's keys that the suite decides elsewhere, and where.
 DECIDED_ELSEWHERE = {

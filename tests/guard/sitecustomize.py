@@ -10,6 +10,7 @@ again, and sees the sockets of every library. What it stopped also goes to the f
 import ipaddress
 import os
 import sys
+from pathlib import Path
 
 LOCAL_NAMES = {"localhost", "", None, "127.0.0.1", "::1", "0.0.0.0"}
 
@@ -38,7 +39,7 @@ def _guard(event: str, arguments: tuple) -> None:
     if not _is_local(host):
         log = os.environ.get("NETWORK_GUARD_LOG")
         if log:
-            with open(log, "a", encoding="utf-8") as file:
+            with Path(log).open("a", encoding="utf-8") as file:
                 file.write(f"{event} {host} in {sys.argv}\n")
         raise RuntimeError(f"network guard: {event} to {host!r} leaves this machine")
 
