@@ -16,6 +16,7 @@ import getpass
 import json
 import os
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -131,7 +132,7 @@ class Run:
             "operator": _operator(),
             "seconds": round(seconds, 1),
             "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-            "command": self.stage.command,
+            "command": " ".join([self.stage.command, shlex.join(sys.argv[1:])]).strip(),
             "settings": self.settings,
             "config": _plain(config if config is not None else self.settings),
             "seed": seed,

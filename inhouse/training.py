@@ -16,6 +16,7 @@ from typing import Any
 import datasets
 from peft import get_peft_model
 
+from inhouse import models
 from inhouse.config import Parsed, RunOptions
 from inhouse.errors import InputError
 from inhouse.run import CHECKPOINTS, Run, is_main_process
@@ -137,3 +138,10 @@ def last_checkpoint(folder: Path) -> Path | None:
             if is_main_process():
                 shutil.rmtree(path)
     return None
+
+
+def save(trainer: Any, tokenizer: Any, folder: Path) -> None:
+    """Write the trained model or adapter, once, whatever the number of processes."""
+    if is_main_process():
+        models.save(trainer.accelerator.unwrap_model(trainer.model), tokenizer, folder)
+    trainer.accelerator.wait_for_everyone()

@@ -16,14 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from inhouse import run as runs
 from inhouse.config import Stage, parse
 from inhouse.errors import InputError
 from inhouse.files import write_json
 from inhouse.records import CandidatePair, Message, Preference, Rating, read, write
-from inhouse.statistics import rate
 
 STAGE = Stage("preferences", "python -m labeling.preferences", "ratings become preferences")
 CHOICES = ("a", "tie", "b")
@@ -132,7 +129,10 @@ def measure_agreement(ratings: Sequence[Rating], decided: Sequence[Preference]) 
 
     Krippendorff (2011), https://repository.upenn.edu/asc_papers/43, ordinal: a, tie, b.
     """
-    import krippendorff
+    import krippendorff  # these take a second to import, and --help must not
+    import numpy as np
+
+    from inhouse.statistics import rate
 
     raters = sorted({rating.rater for rating in ratings})
     units = sorted({rating.pair_id for rating in ratings})

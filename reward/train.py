@@ -99,7 +99,7 @@ def main() -> None:
         peft_config=lora,
     )
     metrics = trainers.train(trainer, run)
-    models.save(trainer.accelerator.unwrap_model(trainer.model), tokenizer, run.folder)
+    trainers.save(trainer, tokenizer, run.folder)
     metrics["held_out"] = evaluate.accuracy(scoring.Scorer(str(run.folder)), held_out)
     run.finish(
         config=tuple(parsed), seed=training.seed, metrics=metrics, next_command="python -m rlhf.dpo"

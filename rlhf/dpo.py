@@ -97,7 +97,7 @@ def main() -> None:
         peft_config=lora,
     )
     metrics = trainers.train(trainer, run)
-    models.save(trainer.accelerator.unwrap_model(trainer.model), tokenizer, run.folder)
+    trainers.save(trainer, tokenizer, run.folder)
     run.finish(
         config=tuple(parsed), seed=training.seed, metrics=metrics, next_command="python -m review"
     )

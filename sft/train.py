@@ -100,7 +100,7 @@ def main() -> None:
     metrics = trainers.train(trainer, run)
     if checked:
         metrics |= trainer.evaluate()
-    models.save(trainer.accelerator.unwrap_model(trainer.model), tokenizer, run.folder)
+    trainers.save(trainer, tokenizer, run.folder)
     run.finish(
         config=tuple(parsed),
         seed=training.seed,

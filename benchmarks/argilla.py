@@ -1,0 +1,501 @@
+"""Measure the embedded Argilla, and print the table of what it must and should reach.
+
+    python -m benchmarks.argilla                          everything, about fifteen minutes
+    python -m benchmarks.argilla --only raters --records 2000
+    python -m benchmarks.argilla --only kill --kills 5
+
+Parts: start, push, search, burst, raters, pull, memory, kill. A server of its own runs in a
+temporary folder; the network guard of the tests is in it. The machine's load stands with the
+figures: on a busy machine they are worse than they need be.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import platform
+import random
+import runpy
+import signal
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = ("start", "push", "search", "burst", "raters", "pull", "memory", "kill")
+RATERS = 16
+WORDS = (
+    "account fee refund invoice payment transfer loan interest rate statement balance card limit "
+    "branch advice risk capital guarantee contract notice period customer support answer question "
+    "late early monthly yearly fixed variable bond fund share dividend tax report deadline form"
+).split()
+
+
+@dataclass
+class Row:
+    """One line of the table."""
+
+    what: str
+    must: str
+    aim: str
+    measured: str
+    good: bool
+
+
+@dataclass
+class Bench:
+    """A running server, what it holds, and what was measured."""
+
+    folder: Path
+    environment: Path
+    records: int
+    kills: int
+    seconds: float
+    rows: list[Row] = field(default_factory=list)
+    dataset: Any = None
+
+    def command(self, *words: str, check: bool = True) -> str:
+        """Run `python -m labeling.server …` on the benchmark's folder."""
+        call = [sys.executable, "-m", "labeling.server", *words]
+        call += ["--data_dir", str(self.folder), "--env_dir", str(self.environment)]
+        answer = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
+        if check and answer.returncode != 0:
+            sys.exit(f"{' '.join(call)}\n{answer.stdout}{answer.stderr}")
+        return answer.stdout
+
+    def status(self) -> dict[str, Any]:
+        status: dict[str, Any] = json.loads(self.command("status", "--json"))
+        return status
+
+    def credentials(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.folder / "credentials.json").read_text())
+        return content
+
+    def user(self, name: str = "owner") -> "Client":
+        known = self.credentials()
+        return Client(known["url"], known["users"][name]["api_key"])
+
+    def note(self, what: str, must: str, aim: str, measured: str, good: bool) -> None:
+        self.rows.append(Row(what, must, aim, f"{measured} (load {os.getloadavg()[0]:.1f})", good))
+        print(f"{'ok  ' if good else 'MISS'} {what}: {measured}", flush=True)
+
+
+class Client:
+    """One user's kept-alive connection; cheaper than `requests`, which would measure itself."""
+
+    def __init__(self, url: str, api_key: str) -> None:
+        self.address = urlsplit(url).netloc
+        self.headers = {"X-Argilla-Api-Key": api_key, "Content-Type": "application/json"}
+        self.connection = http.client.HTTPConnection(self.address, timeout=120)
+
+    def __call__(self, method: str, path: str, content: Any = None) -> tuple[int, Any]:
+        body = None if content is None else json.dumps(content).encode()
+        self.connection.request(method, f"/api/v1/{path}", body, self.headers)
+        answer = self.connection.getresponse()
+        data = answer.read()
+        return answer.status, json.loads(data) if data else None
+
+
+def pending(client: Client, dataset: str) -> dict[str, Any] | None:
+    """The next record in a rater's queue, as the page asks for it; None when it is empty."""
+    scope = {"entity": "response", "property": "status"}
+    filters = {"and": [{"type": "terms", "scope": scope, "values": ["pending"]}]}
+    path = f"me/datasets/{dataset}/records/search?include=responses&include=suggestions&limit=1"
+    status, answer = client("POST", path, {"filters": filters})
+    assert status == 200, (status, answer)
+    record: dict[str, Any] | None = answer["items"][0]["record"] if answer["items"] else None
+    return record
+
+
+def answer(client: Client, record: str) -> int:
+    """Submit an answer as a rater does; the HTTP status."""
+    values = {
+        "preferred": {"value": random.choice("ab")},
+        "comment": {"value": "benchmark"},
+    }
+    return client("POST", f"records/{record}/responses", {"values": values, "status": "submitted"})[
+        0
+    ]
+
+
+def p95(seconds: list[float]) -> float:
+    return statistics.quantiles(seconds, n=20)[-1] if len(seconds) > 1 else seconds[0]
+
+
+def timed(call: Callable[[], Any]) -> float:
+    before = time.perf_counter()
+    call()
+    return time.perf_counter() - before
+
+
+# --- the parts ----------------------------------------------------------------------------------
+
+
+def start(bench: Bench) -> None:
+    """A first start in a new folder, then a later one; the environment is built already."""
+    first = timed(lambda: bench.command("start", "--port", "0"))
+    bench.note("first start, installed", "≤ 20 s", "≤ 10 s", f"{first:.1f} s", first <= 20)
+    bench.command("stop")
+    later = timed(lambda: bench.command("start", "--port", "0"))
+    bench.note("later start", "≤ 10 s", "≤ 5 s", f"{later:.1f} s", later <= 10)
+
+
+def texts(number: int) -> tuple[str, str, str]:
+    """A question and two answers of about 25, 80 and 80 words, the same ones every time."""
+    chance = random.Random(number)
+    lengths = (25, 80, 80)
+    question, first, second = (" ".join(chance.choices(WORDS, k=length)) for length in lengths)
+    return f"{question} case{number}", first, second
+
+
+def make_records(numbers: range, prefix: str = "pair") -> list[Any]:
+    import argilla as rg
+
+    records = []
+    for number in numbers:
+        question, first, second = texts(number)
+        records.append(
+            rg.Record(
+                id=f"{prefix}-{number}",
+                fields={
+                    "prompt": [{"role": "user", "content": question}],
+                    "response_a": first,
+                    "response_b": second,
+                },
+                metadata={"topic": WORDS[number % 7]},
+            )
+        )
+    return records
+
+
+def connect(bench: Bench) -> Any:
+    from inhouse import argilla
+
+    known = bench.credentials()
+    return argilla.connect(argilla.Access(known["url"], known["users"]["owner"]["api_key"]))
+
+
+def make_dataset(bench: Bench, client: Any, name: str) -> Any:
+    """A data set with the pairs schema of the suite."""
+    from inhouse import argilla
+
+    workspace = argilla.ensure_workspace(client, "bench")
+    settings = argilla.pairs_settings("Choose.", ["PROM-01", "TONE-01", "DATA-01"], 3)
+    return argilla.ensure_dataset(client, name, workspace, settings)
+
+
+def push(bench: Bench) -> None:
+    """Push through the SDK as `labeling.push` does: a thousand records for the figure, then all."""
+    from inhouse import argilla
+
+    bench.dataset = make_dataset(bench, connect(bench), "bench-pairs")
+    sample = make_records(range(min(1000, bench.records)))
+    rate = len(sample) / timed(lambda: argilla.push_records(bench.dataset, sample))
+    bench.note("push, pairs schema", "≥ 120 /s", "≥ 300 /s", f"{rate:.0f} /s", rate >= 120)
+    argilla.push_records(bench.dataset, make_records(range(1000, bench.records)))
+
+
+def add_raters(bench: Bench) -> list[str]:
+    """Make the raters' accounts, unless they are there already."""
+    names = [f"rater{number}" for number in range(RATERS)]
+    for name in set(names) - set(bench.credentials()["users"]):
+        bench.command("users", "add", name, "--workspace", "bench")
+    return names
+
+
+def search(bench: Bench) -> None:
+    """Text searches of every form, and the raters' queue at any offset."""
+    rater = bench.user(add_raters(bench)[0])
+    where = f"me/datasets/{bench.dataset.id}/records/search"
+    queries = ["refund", "refund invoice", "late | early -loan", '"fixed rate"', "guar*", "case77"]
+    queries += ["dividnd~1", '"tax report"~3', "user", "(bond | fund) share monthly", "*", "gone"]
+    took: dict[str, list[float]] = {}
+    for query in queries * 5:
+        body = {"query": {"text": {"q": query}}}
+
+        def look(body: Any = body) -> None:
+            status, found = rater("POST", f"{where}?limit=10", body)
+            assert status == 200, found
+
+        took.setdefault(query, []).append(timed(look))
+    text = p95([each for times in took.values() for each in times])
+    slowest = max(took, key=lambda query: statistics.median(took[query]))
+    bench.note(
+        f"text search, {bench.records:,} records",
+        "p95 ≤ 300 ms",
+        "≤ 100 ms",
+        f"p95 {text * 1000:.0f} ms; slowest {slowest!r} {statistics.median(took[slowest]):.3f} s",
+        text <= 0.3,
+    )
+    scope = {"entity": "response", "property": "status"}
+    filters = {"and": [{"type": "terms", "scope": scope, "values": ["pending"]}]}
+    offsets = [bench.records * part // 20 for part in range(20)] * 2
+    times = []
+    for offset in offsets:
+        times.append(
+            timed(
+                lambda at=offset: rater(
+                    "POST", f"{where}?limit=10&offset={at}", {"filters": filters}
+                )
+            )
+        )
+    queue = p95(times)
+    bench.note(
+        f"queue search at any offset, {bench.records:,} records",
+        "p95 ≤ 300 ms",
+        "≤ 100 ms",
+        f"p95 {queue * 1000:.0f} ms",
+        queue <= 0.3,
+    )
+
+
+def burst(bench: Bench) -> None:
+    """Fifty, then a hundred searches at the same moment."""
+    known = bench.user(add_raters(bench)[0])
+    where = f"me/datasets/{bench.dataset.id}/records/search?limit=10"
+    for number in (50, 100):
+        barrier = threading.Barrier(number)
+
+        def look(n: int, barrier: threading.Barrier = barrier) -> int:
+            client = Client(f"http://{known.address}", known.headers["X-Argilla-Api-Key"])
+            barrier.wait()
+            try:
+                return client("POST", where, {"query": {"text": {"q": WORDS[n % 30]}}})[0]
+            except OSError:
+                return 0
+
+        with ThreadPoolExecutor(number) as pool:
+            before = time.perf_counter()
+            good = sum(status == 200 for status in pool.map(look, range(number)))
+            took = time.perf_counter() - before
+        measured = f"{good} of {number} answered, {took:.1f} s for all"
+        must, aim = ("no error", "") if number == 50 else ("", "no error")
+        bench.note(f"{number} searches at once", must, aim, measured, good == number)
+
+
+def raters(bench: Bench) -> None:
+    """Sixteen raters answer as fast as they can while the SDK pushes more records."""
+    from inhouse import argilla
+
+    names = add_raters(bench)
+    dataset = str(bench.dataset.id)
+    ends = time.perf_counter() + bench.seconds
+    pushed = [0]
+
+    def push_on() -> None:
+        while time.perf_counter() < ends:
+            first = bench.records + pushed[0]
+            argilla.push_records(bench.dataset, make_records(range(first, first + 100), "more"))
+            pushed[0] += 100
+
+    def rate(name: str) -> tuple[list[float], list[int], set[str]]:
+        client = bench.user(name)
+        took, statuses, kept = [], [], set()
+        record = pending(client, dataset)
+        while record is not None and time.perf_counter() < ends:
+            before = time.perf_counter()
+            status = answer(client, record["id"])
+            statuses.append(status)
+            if status == 201:
+                kept.add(record["id"])
+            record = pending(client, dataset)
+            took.append(time.perf_counter() - before)
+        return took, statuses, kept
+
+    before = time.perf_counter()
+    with ThreadPoolExecutor(RATERS + 1) as pool:
+        pusher = pool.submit(push_on)
+        done = list(pool.map(rate, names))
+        elapsed = time.perf_counter() - before
+        pusher.result()
+    took = [each for times, _, _ in done for each in times]
+    errors = sum(status >= 500 for _, statuses, _ in done for status in statuses)
+    others = sum(status not in (201,) for _, statuses, _ in done for status in statuses)
+    lost = 0
+    for name, (_, _, kept) in zip(names, done, strict=True):
+        _, metrics = bench.user(name)("GET", f"me/datasets/{dataset}/metrics")
+        lost += max(0, len(kept) - metrics["responses"]["submitted"])
+    rate_per_second = len(took) / elapsed
+    bench.note(
+        f"submit → next pair, {RATERS} raters and a pusher",
+        "p95 ≤ 1 s, ≥ 30 /s, no 5xx, none lost",
+        "≥ 60 /s",
+        f"p50 {statistics.median(took):.2f} s, p95 {p95(took):.2f} s, {rate_per_second:.0f} /s, "
+        f"{errors} 5xx, {others} refused, {lost} lost; pushed {pushed[0] / elapsed:.0f} records/s",
+        p95(took) <= 1 and rate_per_second >= 30 and not errors and not lost,
+    )
+
+
+def pull(bench: Bench) -> None:
+    """Pull five thousand records with their answers, as `labeling.pull` does."""
+    from inhouse import argilla
+
+    client = connect(bench)
+    before = time.perf_counter()
+    pages = islice(argilla.records_with_responses(client, bench.dataset), 5000)
+    rate = sum(1 for _ in pages) / (time.perf_counter() - before)
+    bench.note("pull with responses", "≥ 600 /s", "≥ 1,000 /s", f"{rate:.0f} /s", rate >= 600)
+
+
+def memory(bench: Bench) -> None:
+    """The server's resident memory after everything above, and how high it ever was."""
+    status = Path(f"/proc/{bench.status()['pid']}/status").read_text()
+    size = {
+        line.split(":")[0]: int(line.split()[1]) / 1024
+        for line in status.splitlines()
+        if line.startswith(("VmRSS", "VmHWM"))
+    }
+    measured = f"{size['VmRSS']:.0f} MB (highest {size['VmHWM']:.0f})"
+    bench.note("memory after load", "≤ 450 MB", "≤ 350 MB", measured, size["VmRSS"] <= 450)
+
+
+def kill(bench: Bench) -> None:
+    """`kill -9` while raters answer and the SDK pushes; start again; look at what is there."""
+    names = add_raters(bench)[:4]
+    client = connect(bench)
+    dataset = make_dataset(bench, client, "bench-killed")
+    from inhouse import argilla
+
+    argilla.push_records(dataset, make_records(range(400), "start"))
+    where = str(dataset.id)
+    kept: dict[str, set[str]] = {name: set() for name in names}
+    broken, lost, wrong, restarts = 0, 0, 0, []
+    for number in range(bench.kills):
+        stop = threading.Event()
+
+        def rate(name: str, stop: threading.Event = stop) -> None:
+            with suppress(OSError, http.client.HTTPException, AssertionError):
+                user = bench.user(name)
+                while not stop.is_set() and (record := pending(user, where)):
+                    if answer(user, record["id"]) == 201:
+                        kept[name].add(record["id"])
+
+        def push_on(number: int = number) -> None:
+            with suppress(Exception):  # the server dies under it
+                more = make_dataset(bench, connect(bench), "bench-killed")
+                argilla.push_records(more, make_records(range(60), f"kill{number}"))
+
+        with ThreadPoolExecutor() as pool:
+            jobs = [pool.submit(rate, name) for name in names] + [pool.submit(push_on)]
+            time.sleep(random.uniform(0.3, 1.5))
+            os.kill(bench.status()["pid"], signal.SIGKILL)
+            stop.set()
+            for job in jobs:
+                job.result()
+        with closing(sqlite3.connect(bench.folder / "argilla.db")) as database:
+            broken += database.execute("PRAGMA integrity_check").fetchone()[0] != "ok"
+        restarts.append(timed(lambda: bench.command("start", "--port", "0")))
+        lost += count_lost(bench, where, kept)
+        wrong += count_wrong_statuses(bench)
+        print(f"  {number + 1}/{bench.kills}: {sum(map(len, kept.values()))} answers", flush=True)
+    measured = (
+        f"{bench.kills} kills, {sum(map(len, kept.values()))} acknowledged answers: {broken} "
+        f"databases broken, {lost} answers lost, {wrong} statuses wrong; "
+        f"restart p50 {statistics.median(restarts):.1f} s"
+    )
+    bench.note("kill -9 in mid-write", "whole, none lost", "", measured, not broken + lost + wrong)
+
+
+def count_lost(bench: Bench, dataset: str, kept: dict[str, set[str]]) -> int:
+    """Answers that the server had acknowledged and does not have."""
+    lost = 0
+    with closing(sqlite3.connect(bench.folder / "argilla.db")) as database:
+        for name, records in kept.items():
+            rows = database.execute(
+                "SELECT record_id FROM responses JOIN users ON users.id = user_id "
+                "WHERE username = ? AND status = 'submitted'",
+                (name,),
+            )
+            lost += len({record.replace("-", "") for record in records} - {row[0] for row in rows})
+    return lost
+
+
+def count_wrong_statuses(bench: Bench) -> int:
+    """Records whose status disagrees with their answers."""
+    with closing(sqlite3.connect(bench.folder / "argilla.db")) as database:
+        count: int = database.execute(
+            "SELECT COUNT(*) FROM records JOIN datasets ON datasets.id = dataset_id WHERE "
+            "(records.status = 'completed') <> ((SELECT COUNT(*) FROM responses WHERE "
+            "record_id = records.id AND responses.status = 'submitted') >= "
+            "json_extract(distribution, '$.min_submitted'))"
+        ).fetchone()[0]
+    return count
+
+
+# --- all together -------------------------------------------------------------------------------
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--records", type=int, default=20_000)
+    parser.add_argument("--kills", type=int, default=25)
+    parser.add_argument("--seconds", type=float, default=30, help="how long the raters work")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-argilla-") as place:
+        log = Path(place) / "network.log"
+        os.environ["NETWORK_GUARD_LOG"] = str(log)
+        guarded = runpy.run_path(str(ROOT / "tests/labeling/server/guarded_environment.py"))
+        environment = guarded["make"](Path(place) / "env")
+        guarded["check"](environment)
+        log.unlink(missing_ok=True)
+        bench = Bench(
+            Path(place) / "data", environment, options.records, options.kills, options.seconds
+        )
+        try:
+            run(bench, options.only)
+            tried = len(log.read_text().splitlines()) if log.exists() else 0
+            bench.note("requests to other hosts, server", "0", "0", f"{tried} tried", not tried)
+        finally:
+            bench.command("stop", check=False)
+    print_table(bench)
+    sys.exit(0 if all(row.good for row in bench.rows) else 2)
+
+
+def run(bench: Bench, wanted: list[str]) -> None:
+    """Run the wanted parts in order, and what they need."""
+    if "start" not in wanted:
+        bench.command("start", "--port", "0")
+    if "push" not in wanted and set(wanted) & {"search", "burst", "raters", "pull"}:
+        wanted = ["push", *wanted]
+    parts = (start, push, search, burst, raters, pull, memory, kill)
+    for name, part in zip(PARTS, parts, strict=True):
+        if name in wanted:
+            part(bench)
+
+
+def print_table(bench: Bench) -> None:
+    """The table, with what it was measured on and by which command."""
+    names = [line for line in cpu_lines() if line]
+    print(f"\n{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores")
+    print(*names, sep="\n")
+    print(f"python -m benchmarks.argilla {' '.join(sys.argv[1:])}\n")
+    print("| | must | aim | measured | |\n|---|---|---|---|---|")
+    for row in bench.rows:
+        verdict = "" if row.good else "**missed**"
+        print(f"| {row.what} | {row.must} | {row.aim} | {row.measured} | {verdict} |")
+
+
+def cpu_lines() -> Iterator[str]:
+    """The processor's name, where Linux tells."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                yield line.partition(":")[2].strip()
+                return
+
+
+if __name__ == "__main__":
+    main()

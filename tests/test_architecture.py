@@ -1,0 +1,320 @@
+"""The house's walls: who may import whom, that configs load, and that what is documented parses."""
+
+import ast
+import dataclasses
+import importlib
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from inhouse import house_rules
+from inhouse.config import RunOptions, parse
+
+ROOT = Path(__file__).parents[1]
+STAGES = ("sft", "labeling", "reward", "rlhf", "review")
+PACKAGES = ("inhouse", *STAGES, "examples")
+
+# Every command of the suite that goes through inhouse.config: module, the module with its main.
+COMMANDS = {
+    "sft": "sft.train",
+    "labeling.candidates": "labeling.candidates",
+    "labeling.push": "labeling.push",
+    "labeling.pull": "labeling.pull",
+    "labeling.preferences": "labeling.preferences",
+    "reward": "reward.train",
+    "rlhf.dpo": "rlhf.dpo",
+    "review": "review.evaluate",
+}
+TRL = {
+    "sft": ("SFTConfig", "ModelConfig"),
+    "reward": ("RewardConfig", "ModelConfig"),
+    "rlhf.dpo": ("DPOConfig", "ModelConfig"),
+}
+
+
+def modules(*packages: str) -> list[Path]:
+    return [path for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file imports, anywhere in it, as a full dotted name."""
+    names: set[str] = set()
+    own = path.relative_to(ROOT).with_suffix("").parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(own[: len(own) - node.level]) if node.level else ""
+            whole = ".".join(filter(None, [base, node.module or ""]))
+            names |= {whole} | {f"{whole}.{alias.name}" for alias in node.names}
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute | ast.Name)
+            and ast.unparse(node.func).endswith(("import_module", "__import__"))
+            and node.args
+            and isinstance(node.args[0], ast.Constant)
+        ):
+            names.add(str(node.args[0].value))
+    return names
+
+
+def packages_of(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imported(path)} & set(PACKAGES)
+
+
+# --- imports ----------------------------------------------------------------------------------
+
+
+def test_the_import_reader_sees_every_way_to_import(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    (tmp_path / "sft").mkdir()
+    path = tmp_path / "sft" / "x.py"
+    path.write_text(
+        "import reward\nimport inhouse.run as r\ndef f():\n    from rlhf import dpo\n"
+        "from . import prepare\nimport importlib\nimportlib.import_module('review.report')\n"
+    )
+    assert {"reward", "inhouse.run", "rlhf.dpo", "sft.prepare", "review.report"} <= imported(path)
+
+
+def test_there_is_something_to_look_at():
+    assert len(modules(*PACKAGES)) > 30
+
+
+@pytest.mark.parametrize("path", modules("inhouse"), ids=str)
+def test_inhouse_imports_no_stage_and_no_example(path):
+    assert packages_of(path) <= {"inhouse"}
+
+
+@pytest.mark.parametrize("path", modules(*STAGES), ids=str)
+def test_a_stage_imports_itself_and_inhouse_only(path):
+    assert packages_of(path) <= {path.relative_to(ROOT).parts[0], "inhouse"}
+
+
+@pytest.mark.parametrize("path", modules("labeling/server"), ids=str)
+def test_the_server_stands_alone(path):
+    # It runs in an environment of its own, where none of the suite's packages are installed.
+    names = imported(path)
+    assert "inhouse" not in {name.split(".")[0] for name in names}
+    others = {n for n in names if n.startswith("labeling") and not n.startswith("labeling.server")}
+    assert others <= {"labeling"}
+
+
+def test_the_parent_package_of_the_server_is_empty():
+    assert (ROOT / "labeling" / "__init__.py").read_text() == ""
+
+
+def test_no_module_is_called_after_nothing():
+    forbidden = {"utils.py", "util.py", "helpers.py", "common.py", "misc.py"}
+    assert [p for p in modules(*PACKAGES) if p.name in forbidden] == []
+
+
+def test_every_package_that_is_shipped_is_listed_by_name():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for path in modules("inhouse", *STAGES)
+        if path.name == "__init__.py"
+    }
+    assert set(listed) == found
+
+
+@pytest.mark.parametrize("path", modules("inhouse", *STAGES), ids=str)
+def test_every_module_says_what_it_is_for(path):
+    if path != ROOT / "labeling" / "__init__.py":
+        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+# --- configs ----------------------------------------------------------------------------------
+
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+FILES = {
+    **{module.split(".")[-1]: module for module in COMMANDS},  # configs/<stage>.yaml
+}
+
+
+def own_dataclasses(module: str) -> list[type]:
+    """The dataclasses that a stage's module defines: its own options."""
+    loaded = importlib.import_module(COMMANDS[module])
+    return [
+        value
+        for value in vars(loaded).values()
+        if dataclasses.is_dataclass(value)
+        and isinstance(value, type)
+        and value.__module__ == loaded.__name__
+    ]
+
+
+def stage_of(module: str):
+    return importlib.import_module(COMMANDS[module]).STAGE
+
+
+def test_all_configs_are_found():
+    # A count, so that a folder that is no longer looked into is noticed.
+    assert len(CONFIGS) == 11
+    assert {path.parent.name for path in CONFIGS} == {"configs", "asdfg", "house"}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_config_loads_as_what_its_name_says(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    if path.parent.name == "house":
+        assert house_rules.load(path).rules
+        return
+    module = FILES[path.stem]
+    parsed = parse(
+        stage_of(module),
+        *own_dataclasses(module),
+        trl=TRL.get(module, ()),
+        argv=["--config", str(path), "--run_dir", str(tmp_path)],
+    )
+    assert parsed.config_file == path
+    for key in ("house_rules", "dataset_name", "model_name_or_path"):
+        named = parsed.settings.get(key)
+        assert named is None or (ROOT / named).exists(), f"{key} names no file: {named}"
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_every_stage_keeps_its_own_options_few_and_explained(module):
+    for kind in own_dataclasses(module):
+        entries = dataclasses.fields(kind)
+        assert 0 < len(entries) <= 15
+        for entry in entries:
+            assert entry.metadata.get("help"), f"{kind.__name__}.{entry.name} has no help"
+
+
+# --- help -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_help_answers_in_a_second_and_lists_the_stages_own_options(module):
+    seconds = []
+    for _ in range(5):  # the best of five: other processes may have the cores
+        before = time.monotonic()
+        ended = subprocess.run(
+            [sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True
+        )
+        seconds.append(time.monotonic() - before)
+        assert ended.returncode == 0, ended.stderr
+        if seconds[-1] <= 1:
+            break
+    for kind in (RunOptions, *own_dataclasses(module)):
+        for entry in dataclasses.fields(kind):
+            assert f"--{entry.name}" in ended.stdout
+    assert ended.stdout.startswith(f"python -m {module}")
+    assert min(seconds) <= 1, seconds
+
+
+# --- what is documented parses ----------------------------------------------------------------
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def commands_in(text: str) -> list[str]:
+    """Every ``python -m …`` command of a text's code blocks, continued lines joined."""
+    blocks: list[str] = []
+    fence: list[str] | None = None
+    for line in text.splitlines():
+        if line.lstrip().startswith("```"):
+            if fence is None:
+                fence = []
+            else:
+                blocks.append("\n".join(fence))
+                fence = None
+        elif fence is not None:
+            fence.append(line)
+        elif line.startswith("    "):
+            blocks.append(line)
+        elif blocks and not line.strip():
+            blocks.append("")
+    joined = re.sub(r"\\\n\s*", " ", "\n".join(blocks))
+    found = re.findall(r"python -m [^\n|;&)]+", joined)
+    # Two commands may stand on one line of an overview.
+    return [part.strip() for line in found for part in re.split(r"\s{2,}(?=python -m )", line)]
+
+
+def test_commands_are_found_in_fences_and_indented_blocks():
+    text = (
+        "Say `python -m not.this` in a line.\n\n```sh\n$ python -m sft --a 1 \\\n    --b 2  # why\n"
+        "```\n\n    python -m x      python -m y --c\n\nend\n"
+    )
+    assert commands_in(text) == [
+        "python -m sft --a 1  --b 2  # why",
+        "python -m x",
+        "python -m y --c",
+    ]
+
+
+DOCUMENTED = [
+    (path.relative_to(ROOT), command)
+    for path in DOCUMENTS
+    if path.is_file()
+    for command in commands_in(path.read_text(encoding="utf-8"))
+]
+DOCSTRINGS = [
+    (path.relative_to(ROOT), command)
+    for path in modules("inhouse", *STAGES, "examples")
+    for command in commands_in(ast.get_docstring(ast.parse(path.read_text())) or "")
+]
+
+
+def test_the_readme_shows_commands():
+    assert len([command for path, command in DOCUMENTED if path.name == "README.md"]) >= 5
+
+
+def known_flags(module: str) -> set[str]:
+    """The flags of a command: its dataclasses' fields, or what its source adds to a parser."""
+    if module in COMMANDS:
+        import trl
+
+        kinds = [RunOptions, *own_dataclasses(module)]
+        kinds += [getattr(trl, name) for name in TRL.get(module, ())]
+        names = {entry.name for kind in kinds for entry in dataclasses.fields(kind)}
+        return names | {"config", "help", "help_all"}
+    # Read, not run: these take seconds to import, and some have a parser for each verb.
+    path = ROOT / module.replace(".", "/")
+    tree = ast.parse(
+        (path / "__main__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
+    )
+    names = {"help"}
+    through_config = False
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("add_argument"):
+            first = node.args[0]
+            if isinstance(first, ast.Constant) and str(first.value).startswith("--"):
+                names.add(str(first.value).removeprefix("--"))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("parse"):
+            through_config = True
+        if isinstance(node, ast.ClassDef) and "dataclass" in map(ast.unparse, node.decorator_list):
+            names |= {ast.unparse(n.target) for n in node.body if isinstance(n, ast.AnnAssign)}
+    if through_config:
+        names |= {entry.name for entry in dataclasses.fields(RunOptions)} | {"config"}
+    return names
+
+
+@pytest.mark.parametrize(
+    ("path", "line"), dict.fromkeys(DOCUMENTED + DOCSTRINGS), ids=lambda value: str(value)[:60]
+)
+def test_a_documented_command_exists_and_knows_its_flags(path, line):
+    words = shlex.split(line.replace("…", "..."), comments=True)
+    module = words[2]
+    if importlib.util.find_spec(module.split(".")[0]) is None:
+        pytest.fail(f"{path}: {line!r} names no module")
+    if module in ("venv", "pip", "pytest", "http.server"):
+        return
+    if module == "accelerate":
+        pytest.fail("write accelerate launch, not python -m accelerate")
+    found = importlib.util.find_spec(module)
+    assert found is not None, f"{path}: {line!r} names no module"
+    if found.submodule_search_locations is not None:
+        assert importlib.util.find_spec(f"{module}.__main__"), f"{path}: {module} is no command"
+    flags = {word.removeprefix("--").split("=")[0] for word in words[3:] if word.startswith("--")}
+    if flags:
+        unknown = flags - known_flags(module)
+        assert not unknown, f"{path}: {line!r} has flags that {module} does not know: {unknown}"
