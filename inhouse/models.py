@@ -205,8 +205,13 @@ def new_reward_model(name_or_path: str, *, dtype: str | torch.dtype, seed: int) 
         return model
     lora = LoraConfig.from_pretrained(name_or_path)
     lora.task_type, lora.modules_to_save, lora.inference_mode = "SEQ_CLS", ["score"], False
+    weights = load_peft_weights(name_or_path, device="cpu")
+    # peft wants a weight for each of modules_to_save: the head's is the fresh one.
+    head = model.score.state_dict().items()
+    weights |= {f"base_model.model.score.{name}": tensor.clone() for name, tensor in head}
     wrapped = get_peft_model(model, lora)
-    set_peft_model_state_dict(wrapped, load_peft_weights(name_or_path, device="cpu"))
+    left_over = set_peft_model_state_dict(wrapped, weights).unexpected_keys
+    assert not left_over, f"the adapter in {name_or_path} has weights of no layer: {left_over}"
     return wrapped
 
 
@@ -270,6 +275,10 @@ def _load(
         )
     except (OSError, ValueError, SafetensorError) as error:
         raise InputError(f"cannot load a model from {name}: {_first_line(error)}") from None
+    except RuntimeError as error:
+        if "ignore_mismatched_sizes" not in str(error):
+            raise
+        raise InputError(f"the weights in {name} do not fit its config.json") from None
     below = f"{model.base_model_prefix}."
     missing = sorted(key for key in found["missing_keys"] if key.startswith(below) or not any_head)
     if missing:  # transformers fills them with noise, and only warns

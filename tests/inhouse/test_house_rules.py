@@ -1,0 +1,208 @@
+"""House rules: what a rule finds, where, and what does not load."""
+
+import copy
+import re
+from pathlib import Path
+
+import pytest
+
+from inhouse.errors import InputError
+from inhouse.house_rules import guidelines, load
+from inhouse.records import Message
+
+ROOT = Path(__file__).parents[2]
+PROMPT = [Message(role="user", content="q")]
+RULE = {
+    "id": "R-1",
+    "title": "No promises",
+    "group": "compliance",
+    "severity": "major",
+    "kind": "existence",
+    "match": ["guarantee[sd]?"],
+    "fix": "Promise nothing.",
+    "bad": ["It is guaranteed."],
+    "good": ["It may fall."],
+}
+NEEDS = {
+    **RULE,
+    "id": "R-2",
+    "kind": "requires",
+    "match": ["last year"],
+    "requires": ["past performance"],
+    "bad": ["It rose last year."],
+    "good": ["It rose last year; past performance is no guide."],
+}
+
+
+@pytest.fixture
+def rules(tmp_path):
+    """Load rules that a test gives as dicts."""
+    from ruamel.yaml import YAML
+
+    def build(*given: dict):
+        path = tmp_path / "rules.yaml"
+        YAML().dump({"house": "Test", "rules": list(given)}, path)
+        return load(path)
+
+    return build
+
+
+def changed(rule: dict, **values) -> dict:
+    made = {**rule, **values}
+    return {key: value for key, value in made.items() if value is not ...}
+
+
+@pytest.fixture
+def fault(rules):
+    def run(*given: dict) -> str:
+        with pytest.raises(InputError) as refusal:
+            rules(*given)
+        return str(refusal.value)
+
+    return run
+
+
+# --- what is found ----------------------------------------------------------------------------
+
+
+def test_a_finding_says_rule_severity_and_place(rules):
+    (found,) = rules(RULE).check(PROMPT, "Nothing is GUARANTEED here.")
+    assert (found.rule, found.severity, found.text) == ("R-1", "major", "GUARANTEED")
+    assert (found.start, found.end) == (11, 21)
+
+
+@pytest.mark.parametrize("before", ["€", "é" * 7, "😀 ", "日本語、", "a\u0301", "\r\n\t", "\u2028"])
+def test_offsets_count_characters_not_bytes(rules, before):
+    # re2 works on bytes: an offset in bytes would mark the wrong words in a report.
+    text = f"{before}it is guaranteed, {before}and guarantees help."
+    found = rules(RULE).check(PROMPT, text)
+    assert [text[f.start : f.end] for f in found] == ["guaranteed", "guarantees"]
+    assert [f.text for f in found] == ["guaranteed", "guarantees"]
+
+
+def test_an_exemption_must_cover_the_match(rules):
+    rule = changed(RULE, unless=["not guaranteed", "is"])
+    assert rules(rule).check(PROMPT, "It is not guaranteed.") == []
+    assert len(rules(rule).check(PROMPT, "Not guaranteed? It is guaranteed.")) == 1
+
+
+def test_two_patterns_that_match_one_place_are_one_finding(rules):
+    rule = changed(RULE, match=["guarantee[sd]?", r"\bguaranteed\b"])
+    assert len(rules(rule).check(PROMPT, "It is guaranteed.")) == 1
+
+
+def test_what_a_trigger_calls_for_may_stand_anywhere(rules):
+    both = rules(NEEDS)
+    assert [f.text for f in both.check(PROMPT, "Up last year, and LAST YEAR.")] == [
+        "last year",
+        "LAST YEAR",
+    ]
+    assert both.check(PROMPT, "Past performance is no guide. It rose last year.") == []
+    assert both.check(PROMPT, "It is a note.") == []
+
+
+def test_without_a_trigger_the_whole_reply_is_marked(rules):
+    rule = changed(NEEDS, match=..., bad=["Hello."], good=["Past performance is no guide."])
+    (found,) = rules(rule).check(PROMPT, "Goodbye, then.")
+    assert (found.start, found.end, found.text) == (0, 14, "Goodbye, then.")
+
+
+def test_an_empty_reply_lacks_what_is_always_due(rules):
+    rule = changed(NEEDS, match=..., bad=["Hello."], good=["Past performance is no guide."])
+    assert [f.rule for f in rules(rule).check(PROMPT, "")] == ["R-2"]
+
+
+def test_findings_stand_in_the_order_of_the_text(rules):
+    loaded = rules(NEEDS, RULE)
+    found = loaded.check(PROMPT, "Guaranteed, last year, guaranteed.")
+    assert [f.start for f in found] == sorted(f.start for f in found)
+    assert {f.rule for f in found} == {"R-1", "R-2"}
+    assert loaded.group_of("R-2") == "compliance"
+
+
+def test_a_pattern_made_to_take_forever_does_not(rules):
+    rule = changed(RULE, match=[r"(a+)+$"], bad=["aaa"], good=["b"])
+    assert rules(rule).check(PROMPT, "a" * 5000 + "b") == []  # re would take longer than the sun
+
+
+# --- what does not load -----------------------------------------------------------------------
+
+
+def test_a_rule_that_misses_its_own_examples_does_not_load(fault):
+    message = fault(changed(RULE, bad=["It is guaranteed.", "It is certain."]))
+    assert "R-1 does not find its own bad example 'It is certain.'" in message
+    message = fault(changed(RULE, good=["We guarantee nothing."]))
+    assert "R-1 finds something in its own good example" in message
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"fix": ...}, "fix"),
+        ({"bad": ...}, "bad"),
+        ({"bad": []}, "bad"),
+        ({"good": []}, "good"),
+        ({"group": "style"}, "group"),
+        ({"severity": "bad"}, "severity"),
+        ({"kind": "absence"}, "kind"),
+        ({"id": 5}, "id"),
+        ({"match": "guarantee"}, "match"),
+        ({"match": ...}, "needs match:"),
+        ({"kind": "requires"}, "needs requires:"),
+        ({"mach": ["x"]}, "mach"),
+    ],
+)
+def test_a_rule_that_is_not_in_the_schema_names_line_and_field(fault, tmp_path, change, said):
+    message = fault(changed(NEEDS), changed(RULE, **change))
+    assert said in message
+    line = int(re.search(rf"{re.escape(str(tmp_path / 'rules.yaml'))}, line (\d+)", message)[1])
+    text = (tmp_path / "rules.yaml").read_text().splitlines()
+    second = next(n for n, content in enumerate(text, 1) if n > 3 and content.startswith("- "))
+    assert second <= line <= len(text)
+
+
+@pytest.mark.parametrize("name", ["match", "unless", "requires"])
+def test_a_pattern_that_re2_does_not_take_names_rule_and_pattern(fault, name):
+    message = fault(changed(NEEDS, **{name: [r"(?<=x)y"]}))
+    assert "R-2" in message and name in message and "(?<=x)y" in message
+
+
+def test_two_rules_of_one_name_do_not_load(fault):
+    assert "two rules are called R-1" in fault(RULE, copy.deepcopy(RULE))
+
+
+def test_no_rules_do_not_load(fault):
+    assert "rules" in fault()
+
+
+def test_a_file_that_is_no_mapping_does_not_load(tmp_path):
+    (tmp_path / "r.yaml").write_text("- a\n")
+    with pytest.raises(InputError, match=r"r\.yaml"):
+        load(tmp_path / "r.yaml")
+    with pytest.raises(InputError, match="no file"):
+        load(tmp_path / "none.yaml")
+
+
+# --- the demonstration's rules ----------------------------------------------------------------
+
+
+def test_the_demonstration_has_ten_rules_of_both_groups_and_kinds():
+    loaded = load(ROOT / "configs" / "house" / "asdfg.yaml")
+    assert len(loaded.rules) == 10
+    assert {rule.group for rule in loaded.rules} == {"compliance", "tone"}
+    assert {rule.kind for rule in loaded.rules} == {"existence", "requires"}
+
+
+def test_guidelines_show_raters_every_rule_with_an_example(rules):
+    text = guidelines(rules(RULE, NEEDS))
+    for said in ("R-1", "No promises", "Promise nothing.", "It is guaranteed.", "It may fall."):
+        assert said in text
+    assert "R-2" in text
+
+
+def test_the_hash_is_the_files(rules, tmp_path):
+    import hashlib
+
+    loaded = rules(RULE)
+    expected = hashlib.sha256((tmp_path / "rules.yaml").read_bytes()).hexdigest()
+    assert loaded.hash == expected

@@ -1,0 +1,193 @@
+"""Loading and saving: what is refused, and that what comes back is what went in."""
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
+
+from inhouse import models
+from inhouse.errors import InputError
+
+IDS = torch.tensor([[5, 6, 7, 8, 9]])
+
+
+def logits(model) -> torch.Tensor:
+    with torch.no_grad():
+        return model.eval()(IDS).logits
+
+
+def adapter_on(base: Path, folder: Path, tokenizer, seed: int = 0) -> Path:
+    """A saved LoRA adapter whose weights are not zero."""
+    torch.manual_seed(seed)
+    lora = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
+    model = get_peft_model(models.load_causal_lm(str(base)), lora)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    models.save(model, tokenizer, folder)
+    return folder
+
+
+# --- what comes back --------------------------------------------------------------------------
+
+
+def test_a_model_is_float32_unless_asked_otherwise(tiny_model):
+    assert {p.dtype for p in models.load_causal_lm(str(tiny_model)).parameters()} == {torch.float32}
+    half = models.load_causal_lm(str(tiny_model), dtype="bfloat16")
+    assert {p.dtype for p in half.parameters()} == {torch.bfloat16}
+
+
+def test_a_saved_model_is_the_model(tiny_model, tokenizer, tmp_path):
+    model = models.load_causal_lm(str(tiny_model))
+    models.save(model, tokenizer, tmp_path / "m")
+    assert torch.equal(logits(models.load_causal_lm(str(tmp_path / "m"))), logits(model))
+    assert not [p for p in (tmp_path / "m").iterdir() if p.suffix in models.PICKLES]
+
+
+def test_an_adapter_is_loaded_on_its_base_and_changes_it(tiny_model, tokenizer, tmp_path):
+    folder = adapter_on(tiny_model, tmp_path / "a", tokenizer)
+    assert models.is_adapter(folder) and not models.is_adapter(tiny_model)
+    assert models.base_of(str(folder)) == str(tiny_model)
+    assert models.base_of(str(tiny_model)) == str(tiny_model)
+    loaded = models.load_causal_lm(str(folder))
+    assert not torch.allclose(logits(loaded), logits(models.load_causal_lm(str(tiny_model))))
+    # By hand: each adapted weight is W + (alpha / r) B A.
+    merged = models.load_causal_lm(str(tiny_model))
+    config = json.loads((folder / "adapter_config.json").read_text())
+    weights = load_file(folder / "adapter_model.safetensors")
+    modules = dict(merged.named_modules())
+    for name, a in weights.items():
+        if "lora_A" in name:
+            b = weights[name.replace("lora_A", "lora_B")]
+            target = name.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
+            modules[target].weight.data += config["lora_alpha"] / config["r"] * b @ a
+    assert torch.allclose(logits(loaded), logits(merged), atol=1e-5)
+
+
+def test_an_adapter_is_trained_only_where_it_is_asked_to_be(tiny_model, tokenizer, tmp_path):
+    folder = str(adapter_on(tiny_model, tmp_path / "a", tokenizer))
+    frozen = models.load_causal_lm(folder)
+    assert not any(p.requires_grad for p in frozen.parameters())
+    trained = models.load_causal_lm(folder, trainable=True)
+    names = [name for name, p in trained.named_parameters() if p.requires_grad]
+    assert names and all("lora_" in name for name in names)
+
+
+def test_saving_leaves_a_second_adapter_out(tiny_model, tokenizer, tmp_path):
+    # DPO keeps its frozen reference so; shipping it would double what is served.
+    model = models.load_causal_lm(
+        str(adapter_on(tiny_model, tmp_path / "a", tokenizer)), trainable=True
+    )
+    model.load_adapter(str(tmp_path / "a"), adapter_name="ref")
+    models.save(model, tokenizer, tmp_path / "b")
+    assert {p.name for p in (tmp_path / "b").iterdir()} == {
+        p.name for p in (tmp_path / "a").iterdir()
+    }
+
+
+def test_an_adapters_missing_base_is_named(copy_of_tiny, tokenizer, tmp_path):
+    folder = adapter_on(copy_of_tiny, tmp_path / "a", tokenizer)
+    shutil.rmtree(copy_of_tiny)
+    with pytest.raises(InputError, match="no model folder.*model"):
+        models.load_causal_lm(str(folder))
+
+
+def test_an_adapters_base_is_checked_like_a_model(copy_of_tiny, tokenizer, tmp_path):
+    folder = adapter_on(copy_of_tiny, tmp_path / "a", tokenizer)
+    (copy_of_tiny / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    with pytest.raises(InputError, match="pickled weights"):
+        models.load_causal_lm(str(folder))
+
+
+# --- reward models ----------------------------------------------------------------------------
+
+
+def test_a_reward_model_survives_saving_with_its_head(tiny_model, tokenizer, tmp_path):
+    model = models.new_reward_model(str(tiny_model), dtype="float32", seed=3)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    models.save(model, tokenizer, tmp_path / "r")
+    assert torch.equal(logits(models.load_reward_model(str(tmp_path / "r"))), logits(model))
+
+
+def test_a_causal_adapter_is_no_reward_model(tiny_model, tokenizer, tmp_path):
+    # Its head would be drawn anew at each load: scores that mean nothing, and no error.
+    folder = adapter_on(tiny_model, tmp_path / "a", tokenizer)
+    with pytest.raises(InputError, match="no reward model"):
+        models.load_reward_model(str(folder))
+
+
+def test_a_new_reward_model_takes_its_layers_from_the_adapter(tiny_model, tokenizer, tmp_path):
+    folder = adapter_on(tiny_model, tmp_path / "a", tokenizer)
+    reward = models.new_reward_model(str(folder), dtype="float32", seed=0).eval()
+    causal = models.load_causal_lm(str(folder)).eval()
+    with torch.no_grad():
+        ours = reward.base_model.model.model(IDS).last_hidden_state
+        theirs = causal.base_model.model.model(IDS).last_hidden_state
+    assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+# --- what is refused --------------------------------------------------------------------------
+
+
+def arguments(**changes) -> SimpleNamespace:
+    return SimpleNamespace(
+        **{
+            "model_name_or_path": None,
+            "load_in_8bit": False,
+            "load_in_4bit": False,
+            "model_revision": "main",
+            **changes,
+        }
+    )
+
+
+TRAINING = SimpleNamespace(trust_remote_code=False, resume_from_checkpoint=None)
+
+
+def test_arguments_that_hold_find_the_model(tiny_model):
+    asked = arguments(model_name_or_path=str(tiny_model))
+    models.check_arguments(asked, TRAINING)
+    assert asked.model_name_or_path == str(tiny_model)
+
+
+@pytest.mark.parametrize("change", [{"load_in_4bit": True}, {"model_revision": "v2"}])
+def test_arguments_that_are_not_carried_out_are_refused(tiny_model, change):
+    with pytest.raises(InputError, match="not supported yet"):
+        models.check_arguments(arguments(model_name_or_path=str(tiny_model), **change), TRAINING)
+
+
+@pytest.mark.parametrize("name", ["/no/where", "./here", "a/b/c", "~/models/x"])
+def test_a_path_that_is_none_is_not_looked_for_on_the_hub(name):
+    with pytest.raises(InputError, match="no model folder"):
+        models.locate(name)
+
+
+@pytest.mark.parametrize("name", ["nobody/nothing", "nothing"])
+def test_a_name_that_is_not_cached_is_refused_without_asking(name):
+    # The network guard would end the session with an error if it were asked.
+    with pytest.raises(InputError, match="--allow_network"):
+        models.locate(name)
+
+
+@pytest.mark.parametrize("name", ["a b/c", "x" * 200, "a/b?c"])
+def test_a_name_that_no_hub_can_have_is_refused(name):
+    with pytest.raises(InputError, match="no model"):
+        models.locate(name)
+
+
+def test_a_folder_is_checked_before_its_tokenizer_is_read(copy_of_tiny):
+    (copy_of_tiny / "x.pkl").write_bytes(b"\x80\x04.")
+    with pytest.raises(InputError, match="pickled"):
+        models.load_tokenizer(str(copy_of_tiny))
+
+
+def test_weights_that_do_not_fit_the_config_are_refused(copy_of_tiny):
+    path = copy_of_tiny / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "intermediate_size": 96}))
+    with pytest.raises(InputError, match=str(copy_of_tiny)):
+        models.load_causal_lm(str(copy_of_tiny))
