@@ -20,7 +20,12 @@ from typing import Any
 
 import argilla as rg
 import httpx
-from argilla._exceptions import ArgillaAPIError, ForbiddenError, UnauthorizedError
+from argilla._exceptions import (
+    ArgillaCredentialsError,
+    ArgillaError,
+    ForbiddenError,
+    UnauthorizedError,
+)
 
 from inhouse.errors import InputError
 
@@ -61,7 +66,7 @@ def find_access(credentials: str | Path = CREDENTIALS) -> Access:
         known = json.loads(path.read_text(encoding="utf-8"))
         owner = next(user for user in known["users"].values() if user["role"] == "owner")
         return Access(known["url"], owner["api_key"])
-    except (ValueError, KeyError, StopIteration, TypeError) as error:
+    except (ValueError, KeyError, StopIteration, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} is not a credentials file ({error!r}): `{START}` writes one"
         ) from None
@@ -72,7 +77,7 @@ def explained(access: Access) -> Iterator[None]:
     """Turn what goes wrong on the way to a server into a message that says how to mend it."""
     try:
         yield
-    except UnauthorizedError:
+    except (UnauthorizedError, ArgillaCredentialsError):
         raise InputError(
             f"Argilla at {access.url} refuses the key: check ARGILLA_API_KEY"
         ) from None
@@ -91,7 +96,11 @@ def explained(access: Access) -> Iterator[None]:
                 f"Argilla at {access.url} refuses the key: check ARGILLA_API_KEY"
             ) from None
         raise
-    except ArgillaAPIError as error:
+    except json.JSONDecodeError:
+        raise InputError(
+            f"what answers at {access.url} is no Argilla: check ARGILLA_API_URL"
+        ) from None
+    except ArgillaError as error:
         raise InputError(f"Argilla at {access.url} says: {error}") from None
 
 

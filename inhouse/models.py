@@ -210,7 +210,8 @@ def new_reward_model(name_or_path: str, *, dtype: str | torch.dtype, seed: int) 
     head = model.score.state_dict().items()
     weights |= {f"base_model.model.score.{name}": tensor.clone() for name, tensor in head}
     wrapped = get_peft_model(model, lora)
-    left_over = set_peft_model_state_dict(wrapped, weights).unexpected_keys
+    loaded: Any = set_peft_model_state_dict(wrapped, weights)
+    left_over = loaded.unexpected_keys
     assert not left_over, f"the adapter in {name_or_path} has weights of no layer: {left_over}"
     return wrapped
 

@@ -299,12 +299,12 @@ def _rows_of_dataset(path: Path) -> Iterable[Any]:
         builders = {".parquet": "parquet", ".csv": "csv"}
         if path.suffix in builders:
             return datasets.load_dataset(builders[path.suffix], data_files=str(path), split="train")
-        return datasets.load_dataset(str(path), split="train")
+        return datasets.load_dataset(str(path), split="train")  # a folder of data files
     except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
         raise InputError(
             f"cannot read {path} as a data set: {error}\n"
-            "expected a .jsonl, .parquet or .csv file, a folder written by datasets.save_to_disk, "
-            "or (with --allow_network) the name of a data set on the hub"
+            "expected a .jsonl, .parquet or .csv file, or a folder written by "
+            "datasets.save_to_disk; fetch a data set of the hub first and save it so"
         ) from None
 
 

@@ -96,7 +96,12 @@ class Run:
         """
         if not is_main_process():
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except PermissionError as error:
+            raise InputError(
+                f"{error.filename} may not be written: give another --run_dir"
+            ) from None
         self.lock = _lock(self.folder)
         if self.replace:
             for path in self.folder.iterdir():

@@ -46,6 +46,9 @@ def check_settings(settings: dict[str, Any]) -> None:
     for key, where in DECIDED_ELSEWHERE.items():
         if key in settings:
             raise InputError(f"{key} cannot be set: {where}")
+    lora = [key for key in settings if key.startswith("lora_") or key in ("use_dora", "use_rslora")]
+    if lora and not settings.get("use_peft"):
+        raise InputError(f"{lora[0]} is set, but use_peft is not: add use_peft, or leave it out")
     if {"output_dir", "run_dir"} <= settings.keys():
         raise InputError("output_dir and run_dir both name where to write: give one of them")
 

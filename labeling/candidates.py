@@ -12,6 +12,7 @@ Records in: prompt. Out: ``runs/<name>/candidates/candidates.jsonl``, candidate 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +55,9 @@ class CandidateOptions:
     seed: int = field(default=0, metadata={"help": "Seed of the sampling and of the lots."})
 
     def __post_init__(self) -> None:
+        for name in ("temperature", "max_new_tokens", "batch_size"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: give more than 0")
         if not 1 <= self.pairs_per_prompt <= self.samples_per_prompt // 2:
             raise ValueError(
                 f"samples_per_prompt {self.samples_per_prompt} make at most "
@@ -99,6 +103,12 @@ def main() -> None:
         "temperature": own.temperature,
         "seed": own.seed,
     }
+    seen: Counter[str] = Counter()
+    repeats = []  # how many equal prompts stand before each: their pairs have ids of their own
+    for record in prompts:
+        name = content_id(plain(record.prompt))
+        repeats.append(seen[name])
+        seen[name] += 1
     journal = Journal(run.path("candidates.jsonl"), CandidatePair)
     known = {pair.metadata["prompt_index"] for pair in journal.records}
     for batch in generate.sample(
@@ -115,7 +125,11 @@ def main() -> None:
     ):
         for index, replies in batch.items():
             if index not in known:
-                journal.append(pair_up(index, prompts[index], replies, rules, sampled_from, own))
+                journal.append(
+                    pair_up(
+                        index, prompts[index], replies, rules, sampled_from, own, repeats[index]
+                    )
+                )
     pairs = journal.finish()
     if not pairs:
         raise InputError("every prompt got the same answer each time: nothing to compare")
@@ -139,10 +153,12 @@ def pair_up(
     rules: HouseRules,
     sampled_from: dict[str, Any],
     own: CandidateOptions,
+    repeat: int = 0,
 ) -> list[CandidatePair]:
     """The pairs of one prompt: fewest findings against most, then the next, and so inwards.
 
-    Equal answers are no pair. The lots depend on the seed and the pair's content only.
+    Equal answers are no pair. The lots depend on the seed, the pair's content, and ``repeat``: how
+    many equal prompts stand before this one.
     """
     answers: list[tuple[int, int, str, list[Finding]]] = []
     for number, reply in enumerate(replies):
@@ -153,7 +169,7 @@ def pair_up(
     pairs = []
     for at in range(min(own.pairs_per_prompt, len(answers) // 2)):
         two = [answers[at], answers[-1 - at]]
-        name = content_id(plain(prompt.prompt), sorted(answer[2] for answer in two), 0)
+        name = content_id(plain(prompt.prompt), sorted(answer[2] for answer in two), repeat)
         random.Random(f"{own.seed} {name}").shuffle(two)
         (_, number_a, text_a, findings_a), (_, number_b, text_b, findings_b) = two
         pairs.append(

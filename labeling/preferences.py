@@ -79,14 +79,14 @@ def last_pull(folder: Path) -> Path:
     Raises:
         InputError: there is none.
     """
-    found = sorted(path.parent for path in folder.glob(f"pull-*/{runs.MANIFEST}"))
+    found = [path.parent for path in folder.glob(f"pull-*/{runs.MANIFEST}")]
     if not found:
         raise InputError(f"no ratings in {folder}: run `python -m labeling.pull` first")
-    return found[-1]
+    return max(found, key=lambda pull: int(pull.name.removeprefix("pull-")))
 
 
 def decide(pairs: dict[str, CandidatePair], ratings: Sequence[Rating]) -> list[Preference]:
-    """One preference for each pair that more raters decided one way than the other.
+    """One preference for each pair where more than half the raters chose the same answer.
 
     ``margin`` is the log-odds of the vote, log((wins + 1/2) / (losses + 1/2)): half a vote each
     way (Haldane 1956, Anscombe 1956) keeps a unanimous one finite.
@@ -102,7 +102,7 @@ def decide(pairs: dict[str, CandidatePair], ratings: Sequence[Rating]) -> list[P
     preferences = []
     for name, cast in sorted(votes.items()):
         counts = Counter(rating.choice for rating in cast)
-        if counts["a"] == counts["b"]:
+        if 2 * max(counts["a"], counts["b"]) <= len(cast):
             continue
         winner = "a" if counts["a"] > counts["b"] else "b"
         wins, losses = max(counts["a"], counts["b"]), min(counts["a"], counts["b"])

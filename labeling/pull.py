@@ -66,6 +66,9 @@ def main() -> None:
             )
         ratings = ratings_of(argilla.records_with_responses(client, dataset), rules_hash)
     known = {pair.id for pair in read(source, CandidatePair)}
+    strange = sum(rating.pair_id not in known for rating in ratings)
+    if strange:
+        print(f"{strange} answers are to pairs that {source} does not hold: left out")
     ratings = [rating for rating in ratings if rating.pair_id in known]
     if not ratings:
         raise InputError(f"nobody has answered in {name} yet: raters sign in at {access.url}")
@@ -100,7 +103,8 @@ def ratings_of(records: Iterable[dict[str, Any]], guidelines: str) -> list[Ratin
             ratings.append(
                 Rating(
                     pair_id=record["external_id"],
-                    rater=pseudonym(response["user_id"]),
+                    # Argilla keeps a deleted user's answers without the user.
+                    rater=pseudonym(response["user_id"] or response["id"]),
                     choice=answers["preferred"],
                     score_a=answers.get("score_a"),
                     score_b=answers.get("score_b"),
@@ -122,7 +126,7 @@ def pseudonym(user_id: str) -> str:
 
 def snapshot_folder(parent: Path, ratings: list[Rating]) -> Path:
     """The next free ``pull-NNNN``, or the last one if it was cut off or holds these answers."""
-    found = sorted(parent.glob("pull-*"))
+    found = sorted(parent.glob("pull-*"), key=_number)
     if not found:
         return parent / "pull-0001"
     last = found[-1]
@@ -131,7 +135,11 @@ def snapshot_folder(parent: Path, ratings: list[Rating]) -> Path:
     same = "".join(to_line(rating) for rating in ratings)
     if (last / "ratings.jsonl").read_text(encoding="utf-8") == same:
         return last
-    return parent / f"pull-{int(last.name.removeprefix('pull-')) + 1:04d}"
+    return parent / f"pull-{_number(last) + 1:04d}"
+
+
+def _number(folder: Path) -> int:
+    return int(folder.name.removeprefix("pull-"))
 
 
 if __name__ == "__main__":

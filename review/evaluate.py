@@ -57,6 +57,11 @@ class ReviewOptions:
     def __post_init__(self) -> None:
         if "sft" not in self.models:
             raise ValueError("models must name sft: kl_to_sft is measured against it")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds are {self.seeds}: give each once, and at least one")
+        for name in ("max_new_tokens", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: give 1 or more")
 
 
 def main() -> None:
@@ -85,6 +90,7 @@ def main() -> None:
 
     rules = house_rules.load(own.house_rules)
     prompts = read(source, Prompt)
+    check_distinct(prompts, str(source))
     if options.dry_run:
         print(f"{len(prompts)} prompts, models {', '.join(folders)}, seeds {own.seeds}")
         return
@@ -107,6 +113,21 @@ def main() -> None:
         metrics=summary["models"],
         next_command=f"read {run.path('report.html')}",
     )
+
+
+def check_distinct(prompts: Sequence[Prompt], source: str) -> None:
+    """Refuse a prompt that stands there twice: its answers would count twice, and pair with none.
+
+    Raises:
+        InputError: names both records.
+    """
+    seen: dict[str, int] = {}
+    for number, record in enumerate(prompts, start=1):
+        first = seen.setdefault(content_id(plain(record.prompt)), number)
+        if first != number:
+            raise InputError(
+                f"{source}, record {number}: the same prompt as record {first}; take one out"
+            )
 
 
 def model_folders(campaign: Path, names: Sequence[str]) -> dict[str, str | Path]:
@@ -210,7 +231,7 @@ def states_facts(response: str, facts: Sequence[str]) -> bool:
     text = " ".join(response.split())
     return all(
         re.search(rf"(?<![\w.,]){re.escape(fact)}(?!\w|[.,]\d)", text, re.IGNORECASE)
-        for fact in facts
+        for fact in (" ".join(fact.split()) for fact in facts)
     )
 
 
@@ -234,7 +255,7 @@ def summarise(
     models: dict[str, Any] = {}
     for name, said in by_model.items():
         n = len(said)
-        asked = [output for output in said if output.metadata.get("facts")]
+        asked = having_facts(said)
         models[name] = {
             "any_violation": rate(sum(violates(o, rules, "compliance") for o in said), n),
             "tone_violation": rate(sum(violates(o, rules, "tone") for o in said), n),
@@ -254,7 +275,9 @@ def summarise(
                 [violates(o, rules, "compliance") for o in sft],
                 [violates(o, rules, "compliance") for o in said],
             ),
-            "helpful": mcnemar([helpful(o) for o in sft], [helpful(o) for o in said]),
+            "helpful": mcnemar(
+                [helpful(o) for o in having_facts(sft)], [helpful(o) for o in having_facts(said)]
+            ),
         }
         for name, said in by_model.items()
         if name not in ("base", "sft")
@@ -272,6 +295,11 @@ def summarise(
 def violates(output: Output, rules: HouseRules, group: str) -> bool:
     """Whether an answer breaks a rule of the group: ``compliance`` or ``tone``."""
     return any(rules.group_of(finding.rule) == group for finding in output.findings)
+
+
+def having_facts(outputs: Sequence[Output]) -> list[Output]:
+    """Answers to the prompts that say what a right answer states."""
+    return [output for output in outputs if output.metadata.get("facts")]
 
 
 def helpful(output: Output) -> bool:

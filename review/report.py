@@ -72,6 +72,8 @@ def compare(outputs: Sequence[Output], names: Sequence[str], seed: int) -> list[
 def segments(output: Output) -> list[tuple[str, list[str]]]:
     """The response cut where findings begin and end: each piece with the rules it breaks."""
     text = output.response
+    if not text:  # an empty answer may lack what is always due
+        return [("", list(dict.fromkeys(f.rule for f in output.findings)))]
     cuts = {0, len(text)}
     for finding in output.findings:
         cuts |= {finding.start, finding.end}
@@ -79,5 +81,5 @@ def segments(output: Output) -> list[tuple[str, list[str]]]:
     pieces = []
     for start, end in itertools.pairwise(marks):
         broken = [f.rule for f in output.findings if f.start <= start and end <= f.end]
-        pieces.append((text[start:end], broken))
+        pieces.append((text[start:end], list(dict.fromkeys(broken))))
     return pieces

@@ -44,11 +44,11 @@ def alone(model, prompt: list[int], reply: list[int]) -> float:
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 32])
 def test_log_probabilities_equal_those_of_one_row_at_a_time(model, ids, tokenizer, batch_size):
-    pairs = [(ids[n], ids[-1 - n][: n + 1] + [tokenizer.eos_token_id]) for n in range(7)]
+    pairs = [(ids[n], [*ids[-1 - n][: n + 1], tokenizer.eos_token_id]) for n in range(7)]
     found = log_probabilities(
         model, pairs, pad_token_id=tokenizer.pad_token_id, batch_size=batch_size
     )
-    assert found == pytest.approx([alone(model, *pair) for pair in pairs], abs=1e-4, rel=1e-5)
+    assert found == pytest.approx([alone(model, *pair) for pair in pairs], abs=1e-5, rel=1e-6)
 
 
 def test_the_probabilities_of_all_next_tokens_sum_to_one(model, ids, tokenizer):
@@ -95,7 +95,7 @@ def test_the_same_seed_gives_the_same_replies_and_another_gives_others(model, to
 
 
 def test_going_on_gives_what_an_uninterrupted_run_gives(model, tokenizer, ids):
-    settings = {"samples": 2, "max_new_tokens": 8, "batch_size": 2, "seed": 4}
+    settings = {"samples": 2, "max_new_tokens": 4, "batch_size": 2, "seed": 4}
     whole = replies(model, tokenizer, ids, **settings)
     batches = list(sample(model, tokenizer, ids, **settings))
     done = set(batches[0]) | set(batches[1])

@@ -93,7 +93,7 @@ def test_saving_leaves_a_second_adapter_out(tiny_model, tokenizer, tmp_path):
 def test_an_adapters_missing_base_is_named(copy_of_tiny, tokenizer, tmp_path):
     folder = adapter_on(copy_of_tiny, tmp_path / "a", tokenizer)
     shutil.rmtree(copy_of_tiny)
-    with pytest.raises(InputError, match="no model folder.*model"):
+    with pytest.raises(InputError, match=r"no model folder .*model"):
         models.load_causal_lm(str(folder))
 
 

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from inhouse.errors import InputError
+from inhouse.training import check_settings
+
 STAGES = ("sft.train", "reward.train", "rlhf.dpo")
 
 
@@ -368,3 +371,9 @@ def test_a_folder_that_may_not_be_written_is_refused(sft, tmp_path):
         return
     (tmp_path / "runs").mkdir(mode=0o500)
     sft(says=["runs"])
+
+
+def test_a_lora_key_without_use_peft_is_refused_not_ignored():
+    with pytest.raises(InputError, match="lora_r is set, but use_peft is not"):
+        check_settings({"lora_r": 8, "run_dir": "runs/x"})
+    check_settings({"lora_r": 8, "use_peft": True})

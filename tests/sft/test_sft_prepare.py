@@ -41,7 +41,7 @@ def test_nothing_is_held_out_at_zero(many):
 
 
 def test_nothing_to_train_on_is_refused(many):
-    with pytest.raises(InputError, match="held_out_share 0.99999"):
+    with pytest.raises(InputError, match=r"held_out_share 0\.99999"):
         split(many[:3], [0, 1, 2], 0.99999)
 
 

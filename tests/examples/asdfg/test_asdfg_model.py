@@ -99,6 +99,7 @@ def test_generation_settings_do_not_narrow_sampling(tokenizer):
     assert settings["pad_token_id"] == tokenizer.pad_token_id
 
 
+@pytest.mark.slow
 def test_replies_end_at_temperature_one(tokenizer):
     model = AutoModelForCausalLM.from_pretrained(MODEL, dtype="float32").eval()
     rng = random.Random(6)
@@ -136,6 +137,7 @@ def tiny_training(folder, checkpoint, steps, stop_at=None):
     return (folder / "model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_base_training_resumes_to_the_same_weights(tmp_path):
     whole = tiny_training(tmp_path / "a", tmp_path / "a.pt", steps=4)
     tiny_training(tmp_path / "b", tmp_path / "b.pt", steps=4, stop_at=2)
