@@ -180,6 +180,7 @@ def _parser(stage: Stage, kinds: tuple[Any, ...]) -> Any:
 
         def error(self, message: str) -> NoReturn:
             file, lines = self.origin
+            message = re.sub(r"^argument (--\w+)(/--[\w-]+)*", r"\1", message)
             named = re.search(r"--(\w+)", message)
             where = f"{file}, line {lines[named[1]]}: " if named and named[1] in lines else ""
             raise InputError(where + message)

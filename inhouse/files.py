@@ -55,7 +55,7 @@ def describe_input(name: str, path: Path) -> dict[str, Any]:
     if path.is_file():
         return {"name": name, **describe_file(path)}
     if not path.is_dir():
-        raise InputError(f"no {path}, which {name} names")
+        raise InputError(f"{name} names {path}, which does not exist")
     files = [describe_file(file, path) for file in sorted(path.rglob("*")) if file.is_file()]
     listing = "".join(f"{file['sha256']}  {file['path']}\n" for file in files)
     total = sum(file["bytes"] for file in files)

@@ -281,7 +281,7 @@ def test_a_file_where_the_folder_should_be_is_refused(campaign, file):
 
 
 def test_a_missing_input_is_named(campaign):
-    with pytest.raises(InputError, match=r"no .*none\.jsonl, which dataset_name names"):
+    with pytest.raises(InputError, match=r"dataset_name names .*none\.jsonl, which does not exist"):
         open_run(STAGE, RunOptions(run_dir=str(campaign)), {}, {"dataset_name": "none.jsonl"})
 
 
