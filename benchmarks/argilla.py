@@ -4,7 +4,7 @@
     python -m benchmarks.argilla --only raters --records 2000
     python -m benchmarks.argilla --only kill --kills 5
 
-Parts: start, push, search, burst, raters, pull, memory, kill. A server of its own runs in a
+Parts: start, push, search, burst, raters, pull, memory, page, kill. A server of its own runs in a
 temporary folder; the network guard of the tests is in it. The machine's load stands with the
 figures: on a busy machine they are worse than they need be.
 """
@@ -16,6 +16,7 @@ import os
 import platform
 import random
 import runpy
+import shutil
 import signal
 import sqlite3
 import statistics
@@ -28,19 +29,29 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("start", "push", "search", "burst", "raters", "pull", "memory", "kill")
+PARTS = ("start", "push", "search", "burst", "raters", "pull", "memory", "page", "kill")
 RATERS = 16
-WORDS = (
-    "account fee refund invoice payment transfer loan interest rate statement balance card limit "
-    "branch advice risk capital guarantee contract notice period customer support answer question "
-    "late early monthly yearly fixed variable bond fund share dividend tax report deadline form"
-).split()
+TEXT = """
+account fee refund invoice payment transfer loan interest rate statement balance card limit branch
+advice risk capital guarantee contract notice period customer support answer question late early
+monthly yearly fixed variable bond fund share dividend tax report deadline form
+"""
+WORDS = TEXT.split()
+# Six thousand words by Zipf's law, as in a language; ours are every tenth of the commonest.
+SYLLABLES = [
+    first + second for first in "bdfghklmnprstvwz" for second in ("a", "en", "i", "or", "u")
+]
+VOCABULARY = [
+    WORDS[rank // 10] if rank % 10 == 5 and rank // 10 < len(WORDS) else first + second
+    for rank, (first, second) in enumerate(product(SYLLABLES, SYLLABLES))
+]
+WEIGHTS = [1 / (rank + 3) for rank in range(len(VOCABULARY))]
 
 
 @dataclass
@@ -86,6 +97,17 @@ class Bench:
     def user(self, name: str = "owner") -> "Client":
         known = self.credentials()
         return Client(known["url"], known["users"][name]["api_key"])
+
+    def rater(self, name: str) -> "Client":
+        """A rater signed in as in the page, which sends a session's token and no key."""
+        client = self.user(name)
+        password = self.credentials()["users"][name]["password"]
+        form = urlencode({"username": name, "password": password})
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        client.connection.request("POST", "/api/v1/token", form, kind)
+        token = json.loads(client.connection.getresponse().read())["access_token"]
+        client.headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        return client
 
     def note(self, what: str, must: str, aim: str, measured: str, good: bool) -> None:
         self.rows.append(Row(what, must, aim, f"{measured} (load {os.getloadavg()[0]:.1f})", good))
@@ -155,8 +177,9 @@ def start(bench: Bench) -> None:
 def texts(number: int) -> tuple[str, str, str]:
     """A question and two answers of about 25, 80 and 80 words, the same ones every time."""
     chance = random.Random(number)
-    lengths = (25, 80, 80)
-    question, first, second = (" ".join(chance.choices(WORDS, k=length)) for length in lengths)
+    question, first, second = (
+        " ".join(chance.choices(VOCABULARY, WEIGHTS, k=length)) for length in (25, 80, 80)
+    )
     return f"{question} case{number}", first, second
 
 
@@ -204,7 +227,8 @@ def push(bench: Bench) -> None:
     sample = make_records(range(min(1000, bench.records)))
     rate = len(sample) / timed(lambda: argilla.push_records(bench.dataset, sample))
     bench.note("push, pairs schema", "≥ 120 /s", "≥ 300 /s", f"{rate:.0f} /s", rate >= 120)
-    argilla.push_records(bench.dataset, make_records(range(1000, bench.records)))
+    if bench.records > len(sample):
+        argilla.push_records(bench.dataset, make_records(range(len(sample), bench.records)))
 
 
 def add_raters(bench: Bench) -> list[str]:
@@ -290,6 +314,7 @@ def raters(bench: Bench) -> None:
     from inhouse import argilla
 
     names = add_raters(bench)
+    clients = [bench.rater(name) for name in names]
     dataset = str(bench.dataset.id)
     ends = time.perf_counter() + bench.seconds
     pushed = [0]
@@ -300,8 +325,7 @@ def raters(bench: Bench) -> None:
             argilla.push_records(bench.dataset, make_records(range(first, first + 100), "more"))
             pushed[0] += 100
 
-    def rate(name: str) -> tuple[list[float], list[int], set[str]]:
-        client = bench.user(name)
+    def rate(client: Client) -> tuple[list[float], list[int], set[str]]:
         took, statuses, kept = [], [], set()
         record = pending(client, dataset)
         while record is not None and time.perf_counter() < ends:
@@ -317,7 +341,7 @@ def raters(bench: Bench) -> None:
     before = time.perf_counter()
     with ThreadPoolExecutor(RATERS + 1) as pool:
         pusher = pool.submit(push_on)
-        done = list(pool.map(rate, names))
+        done = list(pool.map(rate, clients))
         elapsed = time.perf_counter() - before
         pusher.result()
     took = [each for times, _, _ in done for each in times]
@@ -367,6 +391,7 @@ def kill(bench: Bench) -> None:
     client = connect(bench)
     dataset = make_dataset(bench, client, "bench-killed")
     from inhouse import argilla
+    from labeling.server import search_index, sql_functions
 
     argilla.push_records(dataset, make_records(range(400), "start"))
     where = str(dataset.id)
@@ -395,7 +420,9 @@ def kill(bench: Bench) -> None:
             for job in jobs:
                 job.result()
         with closing(sqlite3.connect(bench.folder / "argilla.db")) as database:
+            sql_functions.add_to(database)
             broken += database.execute("PRAGMA integrity_check").fetchone()[0] != "ok"
+            broken += not search_index.is_whole(database)
         restarts.append(timed(lambda: bench.command("start", "--port", "0")))
         lost += count_lost(bench, where, kept)
         wrong += count_wrong_statuses(bench)
@@ -434,6 +461,40 @@ def count_wrong_statuses(bench: Bench) -> int:
     return count
 
 
+def page(bench: Bench) -> None:
+    """Sign in with Chromium, open the data set, and read in Chromium's log who was asked."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ModuleNotFoundError:
+        chromium = None
+    if chromium is None:
+        print("skip page: it needs Chromium and the Playwright package")
+        return
+    log = bench.folder.parent / "browser.json"
+    known = bench.credentials()
+    with sync_playwright() as driver:
+        arguments = ["--no-sandbox", f"--log-net-log={log}"]
+        browser = driver.chromium.launch(executable_path=chromium, args=arguments)
+        tab = browser.new_page()
+        tab.goto(known["url"])
+        tab.locator("input[type=text]").fill("owner")
+        tab.locator("input[type=password]").fill(known["users"]["owner"]["password"])
+        tab.keyboard.press("Enter")
+        tab.get_by_text("Home").first.wait_for()
+        tab.goto(f"{known['url']}/dataset/{bench.dataset.id}/annotation-mode")
+        tab.get_by_label("Total Records").wait_for()
+        browser.close()
+    content = json.loads(log.read_text())
+    asked = content["constants"]["logEventTypes"]["URL_REQUEST_START_JOB"]
+    requests = [each.get("params", {}) for each in content["events"] if each["type"] == asked]
+    # the browser's own requests, for updates, have no page as their initiator
+    urls = [each["url"] for each in requests if "://" in each.get("initiator", "")]
+    outside = [url for url in urls if urlsplit(url).hostname != "127.0.0.1"]
+    measured = f"{len(outside)} of {len(urls)}"
+    bench.note("requests to other hosts, page", "0", "0", measured, not outside)
+
+
 # --- all together -------------------------------------------------------------------------------
 
 
@@ -468,9 +529,9 @@ def run(bench: Bench, wanted: list[str]) -> None:
     """Run the wanted parts in order, and what they need."""
     if "start" not in wanted:
         bench.command("start", "--port", "0")
-    if "push" not in wanted and set(wanted) & {"search", "burst", "raters", "pull"}:
+    if "push" not in wanted and set(wanted) & {"search", "burst", "raters", "pull", "page"}:
         wanted = ["push", *wanted]
-    parts = (start, push, search, burst, raters, pull, memory, kill)
+    parts = (start, push, search, burst, raters, pull, memory, page, kill)
     for name, part in zip(PARTS, parts, strict=True):
         if name in wanted:
             part(bench)

@@ -1,10 +1,12 @@
 """The embedded Argilla, as a background process.
 
     python -m labeling.server start  [--data_dir .argilla] [--port 6900] [--env_dir .venv-argilla]
+                                     [--allow_remote]
     python -m labeling.server stop   [--data_dir .argilla]
     python -m labeling.server status [--data_dir .argilla] [--json]
     python -m labeling.server users add NAME --role annotator --workspace W  [--data_dir .argilla]
-    python -m labeling.server users list | users remove NAME                 [--data_dir .argilla]
+    python -m labeling.server users list | users reset NAME | users remove NAME  [--data_dir …]
+    python -m labeling.server backup FILE | restore FILE                     [--data_dir .argilla]
 
 The first start builds the server's own environment. Everything else lives in the data folder, which
 see `folder.py` for; credentials.json there holds the address and every user's password and API key.
@@ -14,13 +16,19 @@ Exit codes: 0 done, 1 unexpected failure, 3 something to mend first (the message
 import argparse
 import json
 import os
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from labeling.server import background, environment, users
-from labeling.server.folder import DataFolder, ToMend
+from labeling.server import background, backup, environment, users
+from labeling.server.folder import EXIT_MEND, DataFolder, ToMend
+
+WITHOUT_TLS = (
+    "Without TLS, passwords and answers cross the network readable: put a reverse proxy with TLS "
+    "in front, or reach it through an SSH tunnel."
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,15 +40,20 @@ def main(arguments: list[str] | None = None) -> int:
         options.command(options, folder)
     except ToMend as error:
         print(f"error: {error}", file=sys.stderr)
-        return background.EXIT_MEND
+        return EXIT_MEND
     return 0
 
 
 def start(options: argparse.Namespace, folder: DataFolder) -> None:
     """Start the server and say where to sign in."""
-    server, was_running = background.start(folder, options.port, options.env_dir.absolute())
+    server, was_running = background.start(
+        folder, options.port, options.env_dir.absolute(), options.allow_remote
+    )
     print(f"Argilla {'was running already' if was_running else 'is running'}: {server['url']}")
     print(f"Sign in there as {users.OWNER!r}; the password is in {folder.credentials}")
+    if options.allow_remote and not was_running:
+        port = server["url"].rpartition(":")[2]
+        print(f"Other machines reach it as http://{socket.gethostname()}:{port}. {WITHOUT_TLS}")
     print("Add a rater:  ", background.command_to("users add NAME --workspace W", folder))
     print("Stop it with: ", background.command_to("stop", folder))
 
@@ -76,6 +89,11 @@ def add_user(options: argparse.Namespace, folder: DataFolder) -> None:
     print(f"{options.name}: password {password}, sign in at {api.url}")
 
 
+def reset_user(options: argparse.Namespace, folder: DataFolder) -> None:
+    """Give a user a new password and print it, this once."""
+    print(f"{options.name}: new password {users.reset(_owner(folder), folder, options.name)}")
+
+
 def list_users(_: argparse.Namespace, folder: DataFolder) -> None:
     """Print every user's name, role and workspaces."""
     for name, role, workspaces in users.list_all(_owner(folder)):
@@ -86,6 +104,19 @@ def remove_user(options: argparse.Namespace, folder: DataFolder) -> None:
     """Delete a user."""
     users.remove(_owner(folder), folder, options.name, options.delete_answers)
     print(f"{options.name} is removed")
+
+
+def make_backup(options: argparse.Namespace, folder: DataFolder) -> None:
+    """Write the folder's contents to one file."""
+    size = backup.back_up(folder, options.file.absolute())
+    print(f"{options.file}: {size / 2**20:.1f} MB, checked. It holds passwords and every answer.")
+
+
+def restore(options: argparse.Namespace, folder: DataFolder) -> None:
+    """Fill a new folder from a backup."""
+    made_at = backup.restore(options.file.absolute(), folder)
+    print(f"{folder.path} holds the backup of {made_at}")
+    print(f"Start it with `{background.command_to('start', folder)}`")
 
 
 def _owner(folder: DataFolder) -> users.Api:
@@ -104,7 +135,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        self.exit(background.EXIT_MEND, f"error: {message}\n")
+        self.exit(EXIT_MEND, f"error: {message}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -136,11 +167,18 @@ def _parser() -> argparse.ArgumentParser:
     starting.add_argument(
         "--port", type=int, default=6900, help="port on 127.0.0.1; 0 picks a free one"
     )
+    starting.add_argument(
+        "--allow_remote",
+        action="store_true",
+        help=f"let other machines reach it. {WITHOUT_TLS}",
+    )
     command(commands, "stop", stop, "stop the server")
     showing = command(commands, "status", status, "say whether it runs, and where")
     showing.add_argument("--json", action="store_true", help="url, pid, ready, python as JSON")
 
-    accounts = commands.add_parser("users", help="add, list, remove users", allow_abbrev=False)
+    accounts = commands.add_parser(
+        "users", help="add, list, reset, remove users", allow_abbrev=False
+    )
     actions = accounts.add_subparsers(required=True, metavar="ACTION")
     adding = command(actions, "add", add_user, "add a user; prints the password once")
     adding.add_argument("name", metavar="NAME")
@@ -150,6 +188,15 @@ def _parser() -> argparse.ArgumentParser:
     removing = command(actions, "remove", remove_user, "remove a user")
     removing.add_argument("name", metavar="NAME")
     removing.add_argument("--delete_answers", action="store_true", help="and the user's answers")
+    resetting = command(actions, "reset", reset_user, "give a user a new password")
+    resetting.add_argument("name", metavar="NAME")
+
+    for name, run, text in (
+        ("backup", make_backup, "write everything to one file, also while raters work"),
+        ("restore", restore, "fill a new data folder from a backup"),
+    ):
+        made = command(commands, name, run, text)
+        made.add_argument("file", type=Path, metavar="FILE")
     return parser
 
 

@@ -18,19 +18,20 @@ from pathlib import Path
 from typing import Any
 
 from labeling.server import environment
-from labeling.server.folder import DataFolder, ToMend
+from labeling.server.folder import EXIT_MEND, DataFolder, ToMend
 
-HOST = "127.0.0.1"
+HOST, EVERY_ADDRESS = "127.0.0.1", "0.0.0.0"
 # A firm's proxy must not be asked for this machine's own address.
 direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 START_SECONDS = 180  # a first start on a slow, busy disk; usually under 20
 STOP_SECONDS = 30
-EXIT_MEND = 3
 
 
-def start(folder: DataFolder, port: int, env_dir: Path) -> tuple[dict[str, Any], bool]:
-    """Start the server and wait until it answers.
+def start(
+    folder: DataFolder, port: int, env_dir: Path, allow_remote: bool = False
+) -> tuple[dict[str, Any], bool]:
+    """Start the server and wait until it answers; other machines reach it with `allow_remote`.
 
     Returns what the server says of itself, and True when it was running already.
     """
@@ -43,7 +44,7 @@ def start(folder: DataFolder, port: int, env_dir: Path) -> tuple[dict[str, Any],
         if server := _wait_for_other(folder):
             return server, True
     folder.running.unlink(missing_ok=True)  # left by a server that was killed
-    listener = _bind(port)
+    listener = _bind(EVERY_ADDRESS if allow_remote else HOST, port)
     with folder.log.open("a") as log:
         process = subprocess.Popen(
             [
@@ -109,12 +110,12 @@ def clean_environment() -> dict[str, str]:
     return {**inherited, "PYTHONPATH": str(environment.ROOT)}
 
 
-def _bind(port: int) -> socket.socket:
+def _bind(host: str, port: int) -> socket.socket:
     """Reserve the port; listening on it is the server's part."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # restart without a pause
     try:
-        listener.bind((HOST, port))
+        listener.bind((host, port))
     except OverflowError as error:
         raise ToMend(f"--port {port}: expected 0 to 65535") from error
     except OSError as error:
@@ -137,6 +138,8 @@ def _wait_for_child(folder: DataFolder, process: subprocess.Popen[bytes]) -> dic
     while time.monotonic() < deadline:
         if process.poll() is not None:
             last = folder.log.read_text(errors="replace").splitlines()[-1:]
+            if process.returncode == EXIT_MEND:
+                raise ToMend(last[0].removeprefix("error: "))
             raise RuntimeError(f"the server ended while starting; {folder.log} ends with: {last}")
         if folder.running.exists():
             server: dict[str, Any] = json.loads(folder.running.read_text())

@@ -8,6 +8,7 @@ Three pools, so that none can starve another:
 
 import asyncio
 import contextlib
+import json
 import logging
 import sqlite3
 import threading
@@ -16,7 +17,7 @@ from typing import Any
 
 from argilla_server import database as argilla
 from argilla_server.settings import settings
-from sqlalchemy import event
+from sqlalchemy import event, make_url
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
@@ -25,34 +26,49 @@ from sqlalchemy.ext.asyncio import (
 )
 from sqlalchemy.pool import NullPool
 
-from labeling.server import sql_functions
+from labeling.server import mounts, search_index, sql_functions
+from labeling.server.connection import connect
+from labeling.server.folder import ToMend
 from labeling.server.jobs import WORKER
 
 BUSY_SECONDS = 30
 
 
+_path = Path(str(make_url(settings.database_url).database))
+_on_network = mounts.is_network(_path.parent)
+
+
+def _to_json(value: Any) -> str:
+    """As SQLAlchemy does it, and pydantic's models too: Argilla 2.8 failed to change a chat."""
+    return json.dumps(value, default=lambda model: model.model_dump())
+
+
 def _engine(read_only: bool = False, **pool: Any) -> AsyncEngine:
     """An engine on the server's database, with our settings on every connection."""
-    engine = create_async_engine(
-        settings.database_url, connect_args={"timeout": BUSY_SECONDS}, **pool
-    )
+    if "async_creator" not in pool:
+        pool["connect_args"] = {"timeout": BUSY_SECONDS}
+    engine = create_async_engine(settings.database_url, json_serializer=_to_json, **pool)
 
     @event.listens_for(engine.sync_engine, "connect")
     def configure(connection: Any, _: Any) -> None:
         cursor = connection.cursor()
         cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.execute("PRAGMA synchronous = NORMAL")  # safe with WAL when a process dies
+        if not _on_network:  # SQLite's default otherwise: FULL
+            cursor.execute("PRAGMA synchronous = NORMAL")  # safe with WAL when a process dies
         if read_only:
             cursor.execute("PRAGMA query_only = ON")
+            cursor.execute("PRAGMA cache_size = -16000")  # KiB, of each connection
         cursor.close()
         sql_functions.add_to(connection)
 
     return engine
 
 
-_requests = _engine(pool_size=10, max_overflow=50, pool_timeout=60)
+_requests = _engine(
+    pool_size=10, max_overflow=50, pool_timeout=60, async_creator=lambda: connect(_path)
+)
 _worker = _engine(poolclass=NullPool)
-_searches = _engine(read_only=True, pool_size=8, max_overflow=0, pool_timeout=60)
+_searches = _engine(read_only=True, pool_size=4, max_overflow=0, pool_timeout=60)
 
 search_session = async_sessionmaker(bind=_searches, expire_on_commit=False)
 
@@ -77,18 +93,59 @@ async def close() -> None:
 
 
 def migrate(path: Path) -> None:
-    """Create the database or bring it up to date, in write-ahead mode."""
+    """Create the database or bring it up to date; it is checked first, and left alone if bad."""
     from alembic import command
     from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
+    config = Config(argilla.ALEMBIC_CONFIG_FILE)
     with _connect(path) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")  # kept in the file from now on
-    command.upgrade(Config(argilla.ALEMBIC_CONFIG_FILE), "head")
+        _check(
+            connection,
+            path,
+            {each.revision for each in ScriptDirectory.from_config(config).walk_revisions()},
+        )
+        journal = "DELETE" if _on_network else "WAL"
+        connection.execute(f"PRAGMA journal_mode = {journal}")  # kept in the file from now on
+    command.upgrade(config, "head")
     argilla.sync_engine.dispose()
     # Alembic's logging set-up switches off every logger that existed before it.
     for logger in logging.root.manager.loggerDict.values():
         if isinstance(logger, logging.Logger):
             logger.disabled = False
+    with _connect(path) as connection:
+        sql_functions.add_to(connection)
+        search_index.prepare(connection)
+
+
+def _check(connection: sqlite3.Connection, path: Path, known: set[str]) -> None:
+    """Raise unless this SQLite will do, and the database is whole and of a form that we know."""
+    if not search_index.is_possible():
+        raise ToMend(
+            f"this Python's SQLite {sqlite3.sqlite_version} is older than 3.35 or lacks FTS5: "
+            "name a folder for another environment with --env_dir, and start with another Python"
+        )
+    try:
+        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        tables = "SELECT name FROM sqlite_master WHERE name = 'alembic_version'"
+        revisions = "SELECT version_num FROM alembic_version"
+        newer = (
+            connection.execute(tables).fetchone() is not None
+            and not {row[0] for row in connection.execute(revisions)} <= known
+        ) or connection.execute("PRAGMA user_version").fetchone()[0] > search_index.VERSION
+    except sqlite3.DatabaseError as error:
+        found, newer = str(error), False
+    if found != "ok":
+        reason = " ".join(str(found).split())  # on one line, which is what `start` shows
+        raise ToMend(
+            f"{path} is damaged ({reason}) and was left as it is: restore a backup into a new "
+            "folder with `python -m labeling.server restore FILE --data_dir NEW`"
+        )
+    if newer:
+        raise ToMend(
+            f"{path} was written by a newer version of this server and was left as it is: "
+            "start it with that version"
+        )
 
 
 def reconcile_statuses(path: Path) -> int:

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import numpy as np
 from argilla_server.enums import MetadataPropertyType, SimilarityOrder
+from argilla_server.errors.future import UnprocessableEntityError
 from argilla_server.models import Dataset, MetadataProperty, Record, User, VectorSettings
 from argilla_server.search_engine.base import (
     Filter,
@@ -27,8 +28,11 @@ from argilla_server.search_engine.base import (
 )
 from sqlalchemy import Row, text
 
+from labeling.server import text_query, text_sql
 from labeling.server.database import search_session
-from labeling.server.filters import Parameters, identifier, order_by, where
+from labeling.server.filters import identifier, order_by, where
+from labeling.server.sql_functions import Parameters, shuffled
+from labeling.server.text_sql import NO_TEXT, TextSearch
 
 MAX_TERMS = 2**14  # as many different values as upstream counts in a metadata metric
 
@@ -79,19 +83,21 @@ class SqlSearchEngine(SearchEngine):
         by the score of a text query); without a user the best match comes first, then the oldest.
         """
         bind = Parameters()
-        score = _score(dataset, query, bind)
-        conditions = [f"r.dataset_id = {bind(identifier(dataset.id))}"]
+        text_search = await _text_search(dataset, query, bind)
+        conditions = [f"r.dataset_id = {bind(identifier(dataset.id))}", text_search.condition]
         if filter is not None:
             conditions.append(where(filter, bind))
         if sort:
-            order = f"{order_by(sort, bind)}, r.inserted_at, r.rowid"
+            order = f"{order_by(sort, bind)}, r.inserted_at, r.id"
         elif user_id:
-            order = f"score * shuffle({bind(str(user_id))}, r.id) DESC, r.id"
+            order = f"score * {shuffled(str(user_id), 'r')} DESC, r.id"
         else:
-            order = "score DESC, r.inserted_at, r.rowid"
+            order = "score DESC, r.inserted_at, r.id"
+        where_all = f"FROM {text_search.source} WHERE {' AND '.join(conditions)}"
+        # one statement, so that page and count agree; the count is slower by the window
+        count = "COUNT(*) OVER ()" if text_search.before else f"(SELECT COUNT(*) {where_all})"
         found = (
-            f"SELECT r.id, {score} AS score, COUNT(*) OVER () FROM records AS r "
-            f"WHERE {' AND '.join(conditions)} AND score > 0 "
+            f"{text_search.before} SELECT r.id, {text_search.score} AS score, {count} {where_all} "
         )
         page = f"LIMIT {bind(limit)} OFFSET {bind(offset)}"
         rows = await _rows(f"{found} ORDER BY {order} {page}", bind.values)
@@ -125,19 +131,19 @@ class SqlSearchEngine(SearchEngine):
         if target is None or (record and value):
             raise ValueError("expected either a vector or a record that has one")
         bind = Parameters()
+        text_search = await _text_search(dataset, query, bind)
         conditions = [
             f"r.dataset_id = {bind(identifier(dataset.id))}",
+            text_search.condition,
             f"vectors.vector_settings_id = {bind(identifier(vector_settings.id))}",
         ]
         if record is not None:
             conditions.append(f"r.id <> {bind(identifier(record.id))}")
         if filter is not None:
             conditions.append(where(filter, bind))
-        if query is not None:
-            conditions.append(f"{_score(dataset, query, bind)} > 0")
         rows = await _rows(
-            "SELECT r.id, vectors.value FROM records AS r JOIN vectors ON vectors.record_id = r.id "
-            f"WHERE {' AND '.join(conditions)}",
+            f"{text_search.before} SELECT r.id, vectors.value FROM {text_search.source} "
+            f"JOIN vectors ON vectors.record_id = r.id WHERE {' AND '.join(conditions)}",
             bind.values,
         )
         farthest = order == SimilarityOrder.least_similar
@@ -202,16 +208,31 @@ async def _rows(statement: str, parameters: dict[str, Any]) -> Sequence[Row[Any]
         return (await session.execute(text(statement), parameters)).all()
 
 
-def _score(dataset: Dataset, query: TextQuery | str | None, bind: Parameters) -> str:
-    """The SQL for how well a record matches the text: 1.0 without a query, 0.0 for no match."""
+async def _text_search(
+    dataset: Dataset, query: TextQuery | str | None, bind: Parameters
+) -> TextSearch:
+    """The SQL for a text query; without one every record matches with a score of 1.0."""
     if query is None:
-        return "1.0"
+        return NO_TEXT
     words, only = (query, None) if isinstance(query, str) else (query.q, query.field)
     fields = {field.name: field for field in dataset.fields}
     if only and only not in fields:
         raise ValueError(f"Field {only} not found in dataset {dataset.id}")
     names = [only] if only else [name for name, field in fields.items() if not field.is_image]
-    return f"text_score(r.fields, {bind(words)}, {bind(json.dumps(names))})"
+    parsed = text_query.parse(words)
+    try:
+        return await text_sql.search_for(parsed, identifier(dataset.id), names, _vocabulary, bind)
+    except text_sql.TooLongError as error:
+        raise UnprocessableEntityError(str(error)) from error
+
+
+async def _vocabulary(shortest: int, longest: int) -> Sequence[str]:
+    """The words of these lengths that occur in any record."""
+    rows = await _rows(
+        "SELECT term FROM search_vocabulary WHERE length(term) BETWEEN :shortest AND :longest",
+        {"shortest": shortest, "longest": longest},
+    )
+    return [row[0] for row in rows]
 
 
 def _with_total(rows: Sequence[Row[Any]]) -> dict[str, int]:

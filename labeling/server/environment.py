@@ -22,6 +22,7 @@ DEFAULT_FOLDER = ROOT / ".venv-argilla"
 OLDEST, NEWEST = (3, 11), (3, 13)  # the versions that the pinned wheels exist for
 
 STAMP = "lock.sha256"  # written last: an environment without it is half-built
+IN_USE = "in-use"  # locked, shared, by every server that runs in the environment
 BUILDING = "being-built"  # written first: tells a half-built environment from somebody's folder
 
 
@@ -60,8 +61,36 @@ def ensure(folder: Path) -> Path:
     return interpreter(folder)
 
 
+def hold(folder: Path) -> int:
+    """Keep the environment from being rebuilt while a server runs in it.
+
+    Returns the descriptor of the lock; the kernel releases it with the process.
+    """
+    descriptor = os.open(folder / IN_USE, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return descriptor
+
+
+def _refuse_if_in_use(folder: Path) -> None:
+    """Raise while a server runs in the environment: it still loads files from there."""
+    if not (folder / IN_USE).exists():
+        return
+    descriptor = os.open(folder / IN_USE, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ToMend(
+            f"the server's environment in {folder} has to be renewed, and a server still runs in "
+            "it: stop that one with `python -m labeling.server stop --data_dir …`, "
+            "or name another folder with --env_dir"
+        ) from error
+    finally:
+        os.close(descriptor)
+
+
 def _build(folder: Path, python: str) -> None:
     """Make the environment from nothing."""
+    _refuse_if_in_use(folder)
     _clear(folder)
     (folder / BUILDING).touch()
     print(f"Building the server's environment in {folder} (once, about a minute)", flush=True)

@@ -24,19 +24,9 @@ from argilla_server.search_engine.base import (
     TermsFilter,
 )
 
+from labeling.server.sql_functions import Parameters
+
 PENDING = "pending"
-
-
-class Parameters:
-    """The values that SQL text refers to; calling it with a value returns the name to write."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
-
-    def __call__(self, value: Any) -> str:
-        name = f"p{len(self.values)}"
-        self.values[name] = value
-        return f":{name}"
 
 
 def where(condition: Filter, bind: Parameters) -> str:
@@ -154,7 +144,10 @@ def _on_status(condition: Filter, bind: Parameters) -> str:
     statuses = _texts(condition.values)
     others = [bind(status) for status in statuses if status != PENDING]
     choices = []
-    if PENDING in statuses:
+    if PENDING in statuses and scope.user:  # looked up once, not for each record
+        mine = f"SELECT record_id FROM responses WHERE user_id = {bind(identifier(scope.user.id))}"
+        choices.append(f"r.id NOT IN ({mine})")
+    elif PENDING in statuses:
         choices.append(f"NOT EXISTS ({answers})")
     if others:
         choices.append(f"EXISTS ({answers} AND answer.status IN ({', '.join(others)}))")

@@ -23,6 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+EXIT_MEND = 3  # the exit code for what the user has to mend first
+LEAST_FREE = 100 * 2**20  # bytes, without which no server is started
+
 
 class ToMend(ValueError):
     """Something the user has to mend first; its message says what, and the way out."""
@@ -55,6 +58,10 @@ class DataFolder:
         return self.path / "tmp"
 
     @property
+    def auth_secret_file(self) -> Path:
+        return self.path / "auth_secret"
+
+    @property
     def _lock(self) -> Path:
         return self.path / "lock"
 
@@ -71,7 +78,13 @@ class DataFolder:
                 )
             self.path.chmod(0o700)
             self._lock.touch(mode=0o600)
-        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+            free = shutil.disk_usage(self.path).free
+            if free < LEAST_FREE:
+                raise ToMend(
+                    f"only {free / 2**20:.0f} MB are free where {self.path} lies: make room for "
+                    f"{LEAST_FREE / 2**20:.0f} MB, or name another folder with --data_dir"
+                )
+        except OSError as error:
             raise ToMend(
                 f"cannot write to the data folder {self.path} ({error.strerror}): "
                 "name another one with --data_dir"
@@ -112,7 +125,7 @@ class DataFolder:
 
     def auth_secret(self) -> str:
         """The key that signs the sessions, made on first use."""
-        path = self.path / "auth_secret"
+        path = self.auth_secret_file
         if not path.exists():
             write_private(path, secrets.token_hex(32))
         return path.read_text()

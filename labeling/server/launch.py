@@ -16,7 +16,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from labeling.server.folder import DataFolder, write_private
+from labeling.server import environment
+from labeling.server.folder import EXIT_MEND, DataFolder, ToMend, write_private
 
 
 def main() -> None:
@@ -26,35 +27,49 @@ def main() -> None:
     parser.add_argument("--lock_fd", type=int, required=True, help="the data folder's lock, held")
     parser.add_argument("--socket_fd", type=int, required=True, help="the port, bound")
     options = parser.parse_args()
+    try:
+        _serve(options)
+    except ToMend as error:  # `start` shows the log's last line to the user
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        os._exit(EXIT_MEND)  # at once: threads of half-made connections would keep it alive
 
+
+def _serve(options: argparse.Namespace) -> None:
+    """Put the server together, run it, tidy up after it."""
     os.umask(0o077)
     os.set_inheritable(options.lock_fd, False)  # a child must not keep the folder locked
     os.set_inheritable(options.socket_fd, False)
     listener = socket.socket(fileno=options.socket_fd)
-    host, port = listener.getsockname()
     folder = DataFolder(options.data_dir)
-    url = f"http://{host}:{port}"
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"  # also where it listens on every address
     write_private(
         folder.running, json.dumps({"pid": os.getpid(), "url": url, "python": sys.executable})
     )
+    environment_lock = environment.hold(Path(sys.prefix))  # until this process ends
     set_environment(folder, url)
 
     from labeling.server import jobs
 
     jobs.replace_redis()  # before argilla_server is imported anywhere
-    from labeling.server import database, engine, patches, web
+    from labeling.server import database, engine, patches, sign_in, traffic, web
 
     engine.register()
     patches.install()
-    database.migrate(folder.database)
-    database.reconcile_statuses(folder.database)
-    application = web.secure(web.argilla_app())
+    try:
+        database.migrate(folder.database)
+        database.reconcile_statuses(folder.database)
+    except BaseException:
+        folder.running.unlink(missing_ok=True)
+        folder.empty_temporary()
+        raise
+    application = web.secure(sign_in.throttled(traffic.Turns(web.argilla_app())))
     try:
         asyncio.run(_run(folder, url, listener, application))
     finally:
         database.checkpoint(folder.database)
         folder.empty_temporary()
         folder.running.unlink(missing_ok=True)
+        os.close(environment_lock)
 
 
 async def _run(folder: DataFolder, url: str, listener: socket.socket, application: Any) -> None:

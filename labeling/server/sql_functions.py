@@ -1,61 +1,60 @@
-"""The two functions that SQLite calls back for: does a record's text match, and in which order.
+"""What SQLite calls back for, and what several queries share. Standard library only.
 
-text_score(fields_json, query, names_json)   0.0 when the text does not match, else its score
-shuffle(user_id, record_id)                  a number in [0, 1) that looks random and never changes
+search_columns(fields_json)          a record's words by column, for the triggers of `search_index`
+has_phrase(words, phrase, slop)      1 when the words of a phrase stand near enough, else 0
+
+Neither runs for every record of a search: a call from SQLite into Python waits for the interpreter,
+which the server's other requests keep busy.
 """
 
-import functools
 import hashlib
-import json
 from typing import Any
 
 from labeling.server import text_query
 
+_PRIME = 2**31 - 1
+_DIGITS = 8  # of a record's id, which is random: 32 bits of it
+
+
+class Parameters:
+    """The values that SQL text refers to; calling it with a value returns the name to write."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    def __call__(self, value: Any) -> str:
+        name = f"p{len(self.values)}"
+        self.values[name] = value
+        return f":{name}"
+
 
 def add_to(connection: Any) -> None:
     """Make the functions known to a database connection."""
-    connection.create_function("text_score", 3, text_score, deterministic=True)
-    connection.create_function("shuffle", 2, shuffle, deterministic=True)
+    connection.create_function("search_columns", 1, text_query.columns, deterministic=True)
+    connection.create_function("has_phrase", 3, _has_phrase, deterministic=True)
 
 
-def text_score(fields_json: str | None, query: str, names_json: str) -> float:
-    """How well the named fields of a record match the query; 0.0 when they do not."""
-    parsed = _parse(query)
-    if parsed is None or fields_json is None:
-        return 0.0
-    fields = json.loads(fields_json)
-    columns: list[list[str]] = []
-    for name in _names(names_json):
-        columns += _columns(fields.get(name))
-    return text_query.score(parsed, columns)
+def shuffled(user_id: str, table: str) -> str:
+    """SQL for a number in [0, 1) that looks random, differs between users, and never changes.
 
-
-def shuffle(user_id: str, record_id: str) -> float:
-    """A stable pseudo-random number, so that each rater meets the records in an order of their own.
-
-    A hash of the two ids rather than a position: edits and answers do not reshuffle the rest.
+    The record's number times a number that the user's id gives, modulo a prime: so edits and
+    answers do not reshuffle the records that are left.
     """
-    digest = hashlib.blake2b(f"{user_id}{record_id}".encode(), digest_size=6).digest()
-    return int.from_bytes(digest, "big") / 2**48
+    digest = hashlib.blake2b(user_id.encode(), digest_size=8).digest()
+    factor = 1 + int.from_bytes(digest, "big") % (_PRIME - 1)
+    return f"({record_number(f'{table}.id')} * {factor} % {_PRIME} / {_PRIME}.0)"
 
 
-def _columns(value: Any) -> list[list[str]]:
-    """The searchable words of one field: chat gives two columns (contents, roles), text one."""
-    if value is None:
-        return []
-    if isinstance(value, list):
-        contents = [word for turn in value for word in text_query.words(str(turn.get("content")))]
-        return [contents, [str(turn.get("role")) for turn in value]]
-    if isinstance(value, dict):  # a custom field
-        return [text_query.words(json.dumps(value, ensure_ascii=False))]
-    return [text_query.words(str(value))]
+def record_number(column: str) -> str:
+    """SQL that reads the start of a record's id as a number.
+
+    Slow for thousands of records; but `search_index` has an index on this very expression.
+    """
+    number = "0"
+    for place in range(1, _DIGITS + 1):
+        number = f"({number} * 64 + unicode(substr({column}, {place}, 1)))"
+    return f"({number} % {_PRIME})"
 
 
-@functools.lru_cache(maxsize=256)
-def _parse(query: str) -> text_query.Query | None:
-    return text_query.parse(query)
-
-
-@functools.lru_cache(maxsize=256)
-def _names(names_json: str) -> list[str]:
-    return json.loads(names_json)
+def _has_phrase(words: str, phrase: str, slop: int) -> bool:
+    return text_query.has_phrase(phrase.split(), words.split(), slop)

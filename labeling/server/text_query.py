@@ -12,8 +12,9 @@ nothing. Deviations: no limit on the words that a fuzzy or prefix term expands t
 only. Reference: https://www.elastic.co/guide/en/elasticsearch/reference/8.7/query-dsl-simple-query-string-query.html
 """
 
-import math
+import json
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ _LETTER = r"[^\W\u3040-\u309f\u3400-\u4dbf\u4e00-\u9fff]"
 _WORD = re.compile(
     rf"[\u3040-\u309f\u3400-\u4dbf\u4e00-\u9fff]|{_LETTER}+(?:['’.:](?=\w){_LETTER}+)*"
 )
+LONGEST_WORD = 255  # as in Elasticsearch; pictures written into text would fill the index
+DEEPEST = 20  # parentheses within parentheses
 _ENDS_TERM = set(' \t\r\n\f\v"()|+')
 
 
@@ -91,8 +94,33 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def parse(text: str) -> Query | None:
-    """Read a query; None when it holds no word, which matches nothing."""
+def columns(fields_json: str | None) -> str:
+    """A record's searchable columns as JSON: [[field, words], …].
+
+    A chat gives two, its contents and its roles, as two columns in Elasticsearch.
+    """
+    found: list[tuple[str, str]] = []
+    for name, value in (json.loads(fields_json) if fields_json else {}).items():
+        if isinstance(value, list):
+            turns = [turn for turn in value if isinstance(turn, dict)]
+            found.append((name, _indexed(" ".join(str(turn.get("content")) for turn in turns))))
+            found.append((name, _indexed(" ".join(str(turn.get("role")) for turn in turns))))
+        elif isinstance(value, dict):  # a custom field
+            found.append((name, _indexed(json.dumps(value, ensure_ascii=False))))
+        elif value is not None:
+            found.append((name, _indexed(str(value))))
+    return json.dumps(found)
+
+
+def _indexed(text: str) -> str:
+    return " ".join(word for word in words(text) if len(word) <= LONGEST_WORD)
+
+
+def parse(text: str, depth: int = 0) -> Query | None:
+    """Read a query; None when it holds no word, which matches nothing.
+
+    What stands in more than `DEEPEST` parentheses is skipped.
+    """
     query: Query | None = None
     operator: str | None = None  # the first + or | since the last clause; + when there is none
     negated = False
@@ -113,7 +141,7 @@ def parse(text: str) -> Query | None:
             continue
         if character == "(":
             inner, at = _until(text, at + 1, ")")
-            clause = parse(inner) if inner is not None else None
+            clause = parse(inner, depth + 1) if inner is not None and depth < DEEPEST else None
         elif character == '"':
             inner, at = _until(text, at + 1, '"')
             clause = None
@@ -180,43 +208,7 @@ def _unescape(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text)
 
 
-def score(query: Query, fields: Sequence[Sequence[str]]) -> float:
-    """How well the fields (each a list of words) match; 0.0 when they do not.
-
-    A term counts in the field where it matches best: more for often, a little less in a long one.
-    """
-    match query:
-        case All():
-            return 1.0
-        case Not(inner):
-            return 0.0 if score(inner, fields) else 1.0
-        case Both(left, right):
-            first = score(left, fields)
-            second = score(right, fields) if first else 0.0
-            return first + second if second else 0.0
-        case Either(left, right):
-            return score(left, fields) + score(right, fields)
-        case _:
-            return max(
-                (_times(query, field) / (1 + len(field) / 1000) for field in fields), default=0.0
-            )
-
-
-def _times(query: Words | Prefix | Fuzzy | Phrase, field: Sequence[str]) -> float:
-    """A measure that grows with how often the term occurs in the field; 0.0 for never."""
-    match query:
-        case Words(wanted):
-            counts = [field.count(word) for word in wanted]
-            return sum(1 + math.log(count) for count in counts) if all(counts) else 0.0
-        case Prefix(start):
-            return float(any(word.startswith(start) for word in field))
-        case Fuzzy(wanted_word, distance):
-            return float(any(_within(wanted_word, word, distance) for word in field))
-        case Phrase(wanted, slop):
-            return float(_has_phrase(wanted, field, slop))
-
-
-def _has_phrase(wanted: Sequence[str], field: Sequence[str], slop: int) -> bool:
+def has_phrase(wanted: Sequence[str], field: Sequence[str], slop: int) -> bool:
     """True when the words stand in a row, after moving them by `slop` places in all.
 
     Shift every word back by its place in the phrase: in an exact match all meet at one position,
@@ -228,16 +220,17 @@ def _has_phrase(wanted: Sequence[str], field: Sequence[str], slop: int) -> bool:
         [position - place for position, word in enumerate(field) if word == each]
         for place, each in enumerate(wanted)
     ]
-    return any(
-        max(nearest) - min(nearest) <= slop
-        for first in sorted({position for positions in shifted for position in positions})
+    for first in sorted({position for positions in shifted for position in positions}):
         # the tightest group whose smallest position is `first`
-        if (nearest := [min((p for p in ps if p >= first), default=math.inf) for ps in shifted])
-        and max(nearest) < math.inf
-    )
+        places = [bisect_left(positions, first) for positions in shifted]
+        if any(at == len(ps) for at, ps in zip(places, shifted, strict=True)):
+            return False
+        if max(ps[at] for at, ps in zip(places, shifted, strict=True)) - first <= slop:
+            return True
+    return False
 
 
-def _within(a: str, b: str, limit: int) -> bool:
+def within(a: str, b: str, limit: int) -> bool:
     """True when the edit distance (Levenshtein's) of two words is at most `limit`."""
     if abs(len(a) - len(b)) > limit:
         return False
@@ -246,5 +239,7 @@ def _within(a: str, b: str, limit: int) -> bool:
         row = [i]
         for j, y in enumerate(b, 1):
             row.append(min(previous[j] + 1, row[-1] + 1, previous[j - 1] + (x != y)))
+        if min(row) > limit:  # it never shrinks again
+            return False
         previous = row
     return previous[-1] <= limit

@@ -1,4 +1,4 @@
-"""Add, list and remove the server's users, through its REST API with the owner's key.
+"""Add, list, reset and remove the server's users, through its REST API with the owner's key.
 
 Going through the API rather than the database lets these run while raters work. Standard library
 only.
@@ -86,6 +86,20 @@ def add(api: Api, folder: DataFolder, name: str, role: str, workspace: str) -> s
     return password
 
 
+def reset(api: Api, folder: DataFolder, name: str) -> str:
+    """Give a user a new random password and return it; the API key stays."""
+    user = _known(api, name)
+    password = new_password()
+    api("PATCH", f"users/{user['id']}", {"password": password})
+    with folder.edit_credentials() as credentials:
+        credentials["users"][name] = {
+            "role": user["role"],
+            "password": password,
+            "api_key": user["api_key"],
+        }
+    return password
+
+
 def list_all(api: Api) -> list[tuple[str, str, list[str]]]:
     """Every user's name, role and workspaces (an owner sees all workspaces)."""
     return [
@@ -102,10 +116,7 @@ def remove(api: Api, folder: DataFolder, name: str, delete_answers: bool) -> Non
     """Delete a user; refused while that would delete answers, unless it is asked for."""
     if name == OWNER:
         raise ToMend(f"user {OWNER!r} runs this server and cannot be removed")
-    user = _find(api, name)
-    if user is None:
-        known = ", ".join(each["username"] for each in api("GET", "users")["items"])
-        raise ToMend(f"no user {name!r}: the server has {known}")
+    user = _known(api, name)
     answers = _count_answers(api, name)
     if answers and not delete_answers:
         raise ToMend(
@@ -119,6 +130,15 @@ def remove(api: Api, folder: DataFolder, name: str, delete_answers: bool) -> Non
 
 def _find(api: Api, name: str) -> dict[str, Any] | None:
     return next((user for user in api("GET", "users")["items"] if user["username"] == name), None)
+
+
+def _known(api: Api, name: str) -> dict[str, Any]:
+    """The user of that name; an error that names the others when there is none."""
+    user = _find(api, name)
+    if user is None:
+        known = ", ".join(each["username"] for each in api("GET", "users")["items"])
+        raise ToMend(f"no user {name!r}: the server has {known}")
+    return user
 
 
 def _workspace(api: Api, name: str) -> str:

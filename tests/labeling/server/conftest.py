@@ -1,15 +1,21 @@
 """One real server for all tests here, started and stopped by its own command."""
 
+import atexit
+import functools
 import json
 import os
+import runpy
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,8 +23,24 @@ ROOT = Path(__file__).resolve().parents[3]
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@functools.cache
+def guarded_environment() -> Path:
+    """The server's environment with the network guard in it; made once, when first needed."""
+    module = runpy.run_path(str(Path(__file__).with_name("guarded_environment.py")))
+    place = Path(tempfile.mkdtemp(prefix="argilla-environment-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    folder: Path = module["make"](place / "env")
+    module["check"](folder)
+    return folder
+
+
 def run_command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run `python -m labeling.server …` from the repository's root."""
+    """Run `python -m labeling.server …` from the repository's root.
+
+    Servers that it starts have the network guard in them, unless the test names an environment.
+    """
+    if arguments[:1] == ("start",) and "--env_dir" not in arguments:
+        arguments = (*arguments, "--env_dir", guarded_environment())
     return subprocess.run(
         [sys.executable, "-m", "labeling.server", *map(str, arguments)],
         cwd=ROOT,
@@ -35,8 +57,8 @@ class Server:
 
     folder: Path
 
-    def start(self, port: int = 0) -> subprocess.CompletedProcess[str]:
-        answer = run_command("start", "--data_dir", self.folder, "--port", str(port))
+    def start(self, port: int = 0, *more: str | Path) -> subprocess.CompletedProcess[str]:
+        answer = run_command("start", "--data_dir", self.folder, "--port", str(port), *more)
         assert answer.returncode == 0, answer.stderr
         return answer
 
@@ -102,10 +124,30 @@ class Api:
         )
         return [item["record"]["external_id"] for item in answer["items"]], answer["total"]
 
+    def ids(self, dataset: str) -> dict[str, str]:
+        """Argilla's ids of a data set's records by ours."""
+        items = self("GET", f"datasets/{dataset}/records", params={"limit": 1000})["items"]
+        return {item["external_id"]: item["id"] for item in items}
+
     def answer(self, record: str, status: str = "submitted", **values: Any) -> None:
         """Answer a record as a rater does in the page."""
         content = {"values": {name: {"value": value} for name, value in values.items()}}
         self("POST", f"records/{record}/responses", {**content, "status": status})
+
+
+@pytest.fixture
+def environment_with(tmp_path: Path) -> Callable[[str], Path]:
+    """Make an environment in which the server first runs some code that changes its world."""
+
+    def make(code: str) -> Path:
+        module = runpy.run_path(str(Path(__file__).with_name("guarded_environment.py")))
+        folder: Path = module["make"](tmp_path / "environment")
+        [packages] = folder.glob("lib/python*/site-packages")
+        (packages / "changed_world.py").write_text(code)
+        (packages / "changed_world.pth").write_text("import changed_world\n")
+        return folder
+
+    return make
 
 
 @pytest.fixture(scope="session")
@@ -132,15 +174,27 @@ def own_server(tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def make_dataset() -> Callable[..., Any]:
+def make_client() -> Callable[[Server], tuple[Any, Any]]:
+    """Sign in as the owner through the SDK; with it comes the workspace `house`."""
+
+    def make(server: Server) -> tuple[Any, Any]:
+        import argilla as rg
+
+        owner = server.credentials()["users"]["owner"]
+        client = rg.Argilla(api_url=server.url, api_key=owner["api_key"])
+        return client, client.workspaces("house") or rg.Workspace("house", client=client).create()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_dataset(make_client: Callable[..., Any]) -> Callable[..., Any]:
     """Publish a dataset of conversations with every kind of question, through the SDK."""
 
     def make(server: Server, records: list[dict[str, Any]], min_submitted: int = 1) -> Any:
         import argilla as rg
 
-        owner = server.credentials()["users"]["owner"]
-        client = rg.Argilla(api_url=server.url, api_key=owner["api_key"])
-        workspace = client.workspaces("house") or rg.Workspace("house", client=client).create()
+        client, workspace = make_client(server)
         dataset = rg.Dataset(
             name=f"pairs-{uuid.uuid4().hex[:8]}",
             workspace=workspace,
@@ -169,3 +223,39 @@ def make_dataset() -> Callable[..., Any]:
         return dataset
 
     return make
+
+
+@pytest.fixture(scope="session")
+def chromium_hosts() -> Callable[[Path], set[str]]:
+    """The hosts that pages in a Chromium asked for anything, from its network log.
+
+    The browser's own requests (for updates, say) have no page as their initiator.
+    """
+
+    def read(log: Path) -> set[str]:
+        content = json.loads(log.read_text())
+        start = content["constants"]["logEventTypes"]["URL_REQUEST_START_JOB"]
+        asked = set()
+        for event in content["events"]:
+            parameters = event.get("params", {})
+            if event["type"] == start and "://" in parameters.get("initiator", ""):
+                asked.add(urlsplit(parameters["url"]).hostname or parameters["url"])
+        return asked
+
+    return read
+
+
+_SCREENSHOTS: list[Path] = []
+
+
+@pytest.fixture(scope="session")
+def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the pictures of the page go; pytest keeps the folders of the last three runs."""
+    folder = tmp_path_factory.mktemp("screenshots")
+    _SCREENSHOTS.append(folder)
+    return folder
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for folder in _SCREENSHOTS:
+        terminalreporter.write_line(f"screenshots of the labelling page: {folder}")

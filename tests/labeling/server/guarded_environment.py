@@ -5,9 +5,7 @@ shall have no switch for it. So the tests (and `benchmarks/argilla.py`) name an 
 own by `--env_dir`: the real packages, linked, and a `.pth` file that loads the guard at start.
 """
 
-import importlib.util
 import subprocess
-import sys
 from pathlib import Path
 
 from labeling.server import environment
@@ -39,10 +37,3 @@ def check(folder: Path) -> None:
         [folder / "bin" / "python", "-c", code], capture_output=True, text=True, check=False, env={}
     )
     assert "network guard" in answer.stderr, answer.stderr
-
-
-def load_here() -> None:
-    """Install the guard in this process."""
-    spec = importlib.util.spec_from_file_location("network_guard", GUARD)
-    assert spec is not None and spec.loader is not None and "network_guard" not in sys.modules
-    spec.loader.exec_module(importlib.util.module_from_spec(spec))

@@ -71,6 +71,17 @@ def test_push_answer_pull(server, make_dataset) -> None:
         assert len({each.value for each in one.responses["comment"]}) == raters
 
 
+def test_one_record_with_vectors_and_a_chat_can_be_read_and_changed(server, make_dataset) -> None:
+    """Argilla 2.8 as shipped fails at both."""
+    where = str(make_dataset(server, [{**record(1), "vectors": {"embedding": [1.0, 2.0]}}]).id)
+    api = server.api()
+    path = f"records/{record_ids(api, where)['pair-1']}"
+    assert api("GET", path)["vectors"] == {"embedding": [1.0, 2.0]}
+    api("PATCH", path, {"fields": {**record(1)["fields"], "answer": "changed"}})
+    assert api("GET", path)["fields"]["answer"] == "changed"
+    assert api.search(where, mine=False, query={"text": {"q": "changed"}}) == (["pair-1"], 1)
+
+
 def test_queues_are_each_raters_own(server, make_dataset) -> None:
     for rater in ("rater1", "rater2"):
         server.add_user(rater, "house")
