@@ -1,64 +1,289 @@
 """One pure function per kind of house rule, in a table.
 
-A checker takes a rule's compiled patterns and the text it looks at, and returns the spans that
-break the rule, as character offsets. Patterns are google-re2: linear in the text whatever a rule's
-author writes, where ``re`` takes seconds for ``(a+)+$``.
+A checker takes a rule's compiled patterns, the text it looks at and what surrounds it, and returns
+the spans that break the rule, as offsets in the normalised text. Patterns are google-re2: linear in
+the text whatever a rule's author writes, where ``re`` takes seconds for ``(a+)+$``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
-import re2
+from inhouse import measures, privacy
+from inhouse.clauses import FRAMES, Text, compile_pattern
+from inhouse.normalise import Span
 
-Span = tuple[int, int]
+__all__ = ["CHECKERS", "Context", "Patterns", "compile_pattern", "not_checkable"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What surrounds a reply: the conversation before it, and what the firm has approved.
+
+    ``turn`` is what the record says (``first``, ``later``), or None; ``first`` whether the reply is
+    the conversation's first as far as the prompt shows. ``facts`` are approved figures, or None
+    where no fact sheet was given.
+    """
+
+    prompt: Text = field(default_factory=lambda: Text(""))
+    asked: Text = field(default_factory=lambda: Text(""))
+    turn: str | None = None
+    first: bool = True
+    facts: frozenset[measures.Figure] | None = None
 
 
 @dataclass(frozen=True)
 class Patterns:
-    """A rule's compiled patterns. What each does depends on the rule's kind."""
+    """A rule's compiled patterns and figures. What each does depends on the rule's kind."""
 
-    match: list[Any]
+    match: list[Any] = field(default_factory=list)
     unless: list[Any] = field(default_factory=list)
+    unless_sentence: list[Any] = field(default_factory=list)
+    unless_reply: list[Any] = field(default_factory=list)
     requires: list[Any] = field(default_factory=list)
+    near: list[Any] = field(default_factory=list)
+    prompt: list[Any] = field(default_factory=list)
+    also: tuple[Patterns, ...] = ()
+    exempt: tuple[str, ...] = ()
+    within: int = 12
+    scope: str = "response"
+    entities: frozenset[str] = frozenset()
+    at_most: float | None = None
+    at_least: float | None = None
+    metric: str = ""
+    format: str = ""
 
 
-def compile_pattern(pattern: str) -> Any:
-    """A case-insensitive pattern.
+def existence(rule: Patterns, text: Text, context: Context) -> list[Span]:
+    """Every match that is the firm's own claim ("guaranteed", but not "not guaranteed")."""
+    return _hits(rule, rule.match, text)
 
-    Raises:
-        re2.error: the pattern is not one that re2 takes.
+
+def requires(rule: Patterns, text: Text, context: Context) -> list[Span]:
+    """The triggers in the text, if what they call for is not there.
+
+    The trigger may stand in the customer's message (``prompt``). Without any the whole text is the
+    trigger: the disclosure is always due. ``scope: sentence`` asks for it beside each trigger.
     """
-    options = re2.Options()
-    options.case_sensitive = False
-    options.log_errors = False
-    return re2.compile(pattern, options)
+    if rule.prompt and not _hits(rule, rule.prompt, context.asked):
+        return []
+    if rule.scope == "sentence":
+        hits = _hits(rule, rule.match, text)
+        return [hit for hit in hits if not _disclosed(rule, _sentence_of(text, hit))]
+    if _disclosed(rule, text.text):
+        return []
+    always = not rule.match or (rule.scope == "first_turn" and context.turn == "first")
+    if always:
+        return _whole(text)
+    hits = _hits(rule, rule.match, text)
+    for other in rule.also:  # what breaks another rule may call for this disclosure, too
+        hits += [hit for hit in _hits(other, other.match, text) if hit not in hits]
+    return sorted(hits)
 
 
-def existence(patterns: Patterns, text: str) -> list[Span]:
-    """Every match of a pattern, unless an exempting pattern covers it ("not guaranteed")."""
-    exempt = [found.span() for pattern in patterns.unless for found in pattern.finditer(text)]
-    spans = [found.span() for pattern in patterns.match for found in pattern.finditer(text)]
-    return sorted(
-        (start, end)
-        for start, end in spans
-        if not any(low <= start and end <= high for low, high in exempt)
+def forbid_near(rule: Patterns, text: Text, context: Context) -> list[Span]:
+    """A match and what must not stand near it, as one span ("FDIC" … "funds")."""
+    return _hits(rule, rule.match, text)
+
+
+def substitution(rule: Patterns, text: Text, context: Context) -> list[Span]:
+    """Every word that the house replaces by another."""
+    return _hits(rule, rule.match, text)
+
+
+def occurrence(rule: Patterns, text: Text, context: Context) -> list[Span]:
+    """Matches beyond ``at_most``; or the whole text, if there are fewer than ``at_least``."""
+    hits = _hits(rule, rule.match, text)
+    if rule.at_least is not None and len(hits) < rule.at_least:
+        return _whole(text)
+    return hits[int(rule.at_most) :] if rule.at_most is not None else []
+
+
+def metric(rule: Patterns, text: Text, context: Context) -> list[Span]:
+    """The whole text, if a measure of it ("words_per_sentence") is out of bounds."""
+    value = measures.METRICS[rule.metric](text)
+    low = rule.at_least is not None and value is not None and value < rule.at_least
+    high = rule.at_most is not None and value is not None and value > rule.at_most
+    return _whole(text) if low or high else []
+
+
+def numeric(rule: Patterns, text: Text, context: Context) -> list[Span]:
+    """Every figure that neither the conversation nor an approved fact holds."""
+    if context.facts is None:
+        return []
+    known = context.facts | {figure for _, figure in measures.figures(context.prompt.text)}
+    values = {value for unit, value in known if unit == ""}
+    spans = [
+        span
+        for span, figure in measures.figures(text.text)
+        if figure not in known and figure[1] not in values
+    ]
+    return [span for span in spans if _counts(rule, text, span)]
+
+
+def pii(rule: Patterns, text: Text, context: Context) -> list[Span]:
+    """Personal data of the kinds named; of a kind in brackets only where ``near`` says whose.
+
+    ``(EMAIL)`` is found where a ``near`` pattern matches the sentence: a firm's own is none.
+    """
+    found = []
+    for entity in privacy.scan_seen(text.text):
+        span = (entity.start, entity.end)
+        sure = entity.type in rule.entities
+        perhaps = f"({entity.type})" in rule.entities and _any(rule.near, _sentence_of(text, span))
+        if (sure or perhaps) and _counts(rule, text, span):
+            found.append(span)
+    return found
+
+
+def format_(rule: Patterns, text: Text, context: Context) -> list[Span]:
+    """The whole text, if it is not of the form asked for; with ``prompt`` only where it was."""
+    if rule.prompt and not _hits(rule, rule.prompt, context.asked):
+        return []
+    return [] if FORMATS[rule.format](text.text) else _whole(text)
+
+
+def by_people(rule: Patterns, text: Text, context: Context) -> list[Span]:
+    """Nothing: ``judge`` and ``human`` rules are carried and shown, and counted as unchecked."""
+    return []
+
+
+CHECKERS: dict[str, Callable[[Patterns, Text, Context], list[Span]]] = {
+    "existence": existence,
+    "substitution": substitution,
+    "occurrence": occurrence,
+    "metric": metric,
+    "requires": requires,
+    "forbid_near": forbid_near,
+    "numeric": numeric,
+    "pii": pii,
+    "format": format_,
+    "judge": by_people,
+    "human": by_people,
+}
+
+
+def not_checkable(kind: str, context: Context) -> str:
+    """Why a rule of this kind says nothing here, or an empty text."""
+    if kind in ("judge", "human"):
+        return f"not checked by machine ({kind})"
+    if kind == "numeric" and context.facts is None:
+        return "not checked: no approved figures (--facts)"
+    return ""
+
+
+# --- what kinds share --------------------------------------------------------------------------
+
+
+def _hits(rule: Patterns, patterns: list[Any], text: Text) -> list[Span]:
+    """Matches that count, in order, each place once; with ``near``, widened to what is near."""
+    if text.live is not None and patterns is rule.match:
+        patterns = [pattern for pattern in patterns if id(pattern) in text.live]
+    spans = {found.span() for pattern in patterns for found in pattern.finditer(text.text)}
+    spans = {(start, end) for start, end in spans if start < end}
+    if not spans or _any(rule.unless_reply, text.text):
+        return []
+    covered = _covers(found.span() for p in rule.unless for found in p.finditer(text.text))
+    kept = [span for span in sorted(spans) if not covered(span)]
+    kept = [span for span in kept if _counts(rule, text, span)]
+    if rule.near:
+        kept = [wide for span in kept for wide in _nearby(rule, text, span)]
+    return kept
+
+
+def _covers(spans: Iterable[Span]) -> Callable[[Span], bool]:
+    """Whether one of the spans covers a given one, in logarithmic time."""
+    ordered = sorted(spans)
+    starts = [start for start, _ in ordered]
+    reach = list(accumulate((end for _, end in ordered), max))  # the furthest end so far
+
+    def covered(span: Span) -> bool:
+        before = bisect_right(starts, span[0])
+        return before > 0 and reach[before - 1] >= span[1]
+
+    return covered
+
+
+def _counts(rule: Patterns, text: Text, span: Span) -> bool:
+    """Whether a place is the firm's own claim, and not what the rule exempts."""
+    if rule.unless_sentence and _any(rule.unless_sentence, _sentence_of(text, span)):
+        return False
+    return not any(FRAMES[frame](text, span) for frame in rule.exempt)
+
+
+def _nearby(rule: Patterns, text: Text, span: Span) -> Iterator[Span]:
+    """The span and the closest ``near`` match in its sentence, ``within`` words or fewer away."""
+    low, high = text.exchange(span[0])
+    sentence = text.text[low:high]
+    best: tuple[int, Span] | None = None
+    for pattern in rule.near:
+        for found in pattern.finditer(sentence):
+            start, end = low + found.start(), low + found.end()
+            if start < span[1] and span[0] < end:
+                continue
+            between = text.text[min(end, span[1]) : max(start, span[0])]
+            distance = len(between.split())
+            wide = (min(start, span[0]), max(end, span[1]))
+            if distance <= rule.within and (best is None or distance < best[0]):
+                best = (distance, wide)
+    if best:
+        yield best[1]
+
+
+_DENIED = compile_pattern(
+    r"\b(?:no|not|\w+n't|without|never|zero|little|minimal|cannot|nor)(?: \w+)? $"
+)
+
+
+def _disclosed(rule: Patterns, text: str) -> bool:
+    """Whether what a rule calls for is said, and not said to be otherwise ("no risk of loss")."""
+    return any(
+        not _DENIED.search(text[max(0, found.start() - 40) : found.start()])
+        for pattern in rule.requires
+        for found in pattern.finditer(text)
     )
 
 
-def requires(patterns: Patterns, text: str) -> list[Span]:
-    """The triggers in the text, if what they call for is nowhere in it.
-
-    Without a trigger pattern the whole text is the trigger: the disclosure is always due.
-    """
-    if any(pattern.search(text) for pattern in patterns.requires):
-        return []
-    return existence(patterns, text) if patterns.match else [(0, len(text))]
+def _any(patterns: list[Any], text: str) -> bool:
+    return any(pattern.search(text) for pattern in patterns)
 
 
-CHECKERS: dict[str, Callable[[Patterns, str], list[Span]]] = {
-    "existence": existence,
-    "requires": requires,
+def _sentence_of(text: Text, span: Span) -> str:
+    start, _ = text.sentence(span[0])
+    _, end = text.sentence(max(span[0], span[1] - 1))
+    return text.text[start:end]
+
+
+def _whole(text: Text) -> list[Span]:
+    """The text without the blanks around it; nothing to point at in an empty one."""
+    stripped = text.text.strip()
+    start = text.text.find(stripped)
+    return [(start, start + len(stripped))]
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+_ITEM = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+\S", re.MULTILINE)
+_TABLE = re.compile(r"^\s*\|?.+\|.+\n\s*\|?\s*:?-{2,}[-:| ]*$", re.MULTILINE)
+_MARKUP = re.compile(r"^\s{0,3}#{1,6}\s|\*\*\S|`|^\s*\|.*\|\s*$", re.MULTILINE)
+
+FORMATS: dict[str, Callable[[str], bool]] = {
+    "json": _is_json,
+    "list": lambda text: len(_ITEM.findall(text)) >= 2,
+    "table": lambda text: bool(_TABLE.search(text)),
+    "plain": lambda text: not _MARKUP.search(text) and not _ITEM.search(text),
+    "one_paragraph": lambda text: not re.search(r"\n\s*\n", text.strip()),
+    "one_sentence": lambda text: len(Text(text.strip()).sentences) == 1,
 }

@@ -30,6 +30,7 @@ from typing import Any, NoReturn, get_args, get_type_hints
 from inhouse.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
+MAX_YAML, MAX_DEPTH = 2_000_000, 20  # a settings or rule file is far below both
 
 
 @dataclass(frozen=True)
@@ -277,11 +278,19 @@ def load_yaml(path: Path) -> Any:
         raise InputError(f"no file {path}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 at byte {error.start}") from None
+    if len(text) > MAX_YAML:
+        raise InputError(f"{path} has {len(text):,} characters: at most {MAX_YAML:,} are read")
+    depth = 0
     try:
         for event in YAML().parse(text):
-            if type(event).__name__ == "AliasEvent":
-                mark = event.start_mark
-                raise InputError(f"{path}, line {mark.line + 1}: aliases (*name) are not allowed")
+            kind, mark = type(event).__name__, event.start_mark
+            depth += kind in ("MappingStartEvent", "SequenceStartEvent")
+            depth -= kind in ("MappingEndEvent", "SequenceEndEvent")
+            where = f"{path}, line {mark.line + 1}, column {mark.column + 1}"
+            if kind == "AliasEvent":
+                raise InputError(f"{where}: aliases (*name) are not allowed")
+            if depth > MAX_DEPTH:
+                raise InputError(f"{where}: nested deeper than {MAX_DEPTH} levels")
         return YAML().load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark

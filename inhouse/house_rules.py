@@ -1,62 +1,45 @@
 """A firm's house rules: loaded from data, run against replies.
 
+    python -m inhouse.house_rules check replies.jsonl --rules configs/house/finance.yaml --json
+    python -m inhouse.house_rules test
+    python -m inhouse.house_rules explain PROM-01
+
     rules = load("configs/house/asdfg.yaml")
     findings = rules.check(prompt, response)
 
-A rule is data in a strict schema. Its ``bad:`` and ``good:`` examples run whenever the file is
-loaded: a rule that misses its own example does not load. Compliance rules and tone rules are told
-apart by ``group``, so that a fluent violation never outscores an awkward compliant reply.
+A rule is data in a strict schema (``inhouse/rule_schema.py``). Its ``bad:`` and ``good:`` examples
+run whenever the file is loaded: a rule that misses its own example does not load. Compliance rules
+and tone rules are told apart by ``group``, so that a fluent violation never outscores an awkward
+compliant reply. Replies are normalised before they are checked, and spans are the original's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import re2
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from inhouse.checkers import CHECKERS, Patterns, compile_pattern
-from inhouse.config import line_of, load_yaml
+from inhouse.checkers import CHECKERS, Context, Patterns, not_checkable
+from inhouse.clauses import Text, compile_pattern
+from inhouse.config import ROOT
 from inhouse.errors import InputError
 from inhouse.files import sha256
+from inhouse.measures import Figure, approved
+from inhouse.normalise import is_english
 from inhouse.records import Finding, Message
+from inhouse.rule_schema import PATTERNS, Example, Rule, read
+from inhouse.run import command
 
-Examples = Annotated[list[str], Field(min_length=1)]
-
-
-class Rule(BaseModel):
-    """One house rule as its author wrote it."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
-    id: str
-    title: str
-    group: Literal["compliance", "tone"]
-    severity: Literal["blocker", "major", "minor", "advisory"]
-    kind: Literal["existence", "requires"]
-    authority: list[str] = Field(default_factory=list)
-    match: list[str] = Field(default_factory=list)
-    unless: list[str] = Field(default_factory=list)
-    requires: list[str] = Field(default_factory=list)
-    fix: str
-    bad: Examples
-    good: Examples
-
-    @model_validator(mode="after")
-    def _kind_has_its_patterns(self) -> Rule:
-        needed = "match" if self.kind == "existence" else "requires"
-        if not getattr(self, needed):
-            raise ValueError(f"a rule of kind {self.kind!r} needs {needed}:")
-        return self
-
-
-class _File(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
-    house: str
-    rules: Annotated[list[Rule], Field(min_length=1)]
+DEFAULT = ROOT / "configs" / "house" / "finance.yaml"
+SAME_PLACE = {"GB": "UK", "USA": "US"}
+_ALWAYS = ""  # a pattern that matches every text: it tells that the set's search came to its end
 
 
 @dataclass(frozen=True)
@@ -68,21 +51,101 @@ class HouseRules:
     hash: str
     _patterns: dict[str, Patterns]
 
-    def check(self, prompt: Sequence[Message], response: str) -> list[Finding]:
-        """Every place where a response breaks a rule, by where it stands."""
-        found = [finding for rule in self.rules for finding in self._check_one(rule, response)]
+    def check(
+        self,
+        prompt: Sequence[Message],
+        response: str,
+        *,
+        turn: str | None = None,
+        jurisdiction: str | None = None,
+        facts: frozenset[Figure] | None = None,
+    ) -> list[Finding]:
+        """Every place where a response breaks a rule, by where it stands.
+
+        Args:
+            turn: ``first`` or ``later``, where that is known; else the prompt tells.
+            jurisdiction: whose rules apply; where it is not known, all of them do.
+            facts: the approved figures, from :func:`approved_figures`; without them no figure can
+                be traced, and ``numeric`` rules are not checked.
+        """
+        context = _context(prompt, turn, facts)
+        text = Text(response)
+        found = []
+        for rule in self._candidates(text):
+            if _applies(rule, context, jurisdiction):
+                found += self._check_one(rule, text, context)
         return sorted(found, key=lambda finding: (finding.start, finding.rule))
+
+    def not_checked(self, *, facts: bool = False) -> dict[str, str]:
+        """The rules that no machine checks here, and why."""
+        context = Context(facts=frozenset() if facts else None)
+        reasons = {rule.id: not_checkable(rule.kind, context) for rule in self.rules}
+        return {name: reason for name, reason in reasons.items() if reason}
+
+    def overdue(self, today: date | None = None) -> list[Rule]:
+        """Rules past their ``review_by``: reported, and a reason not to release."""
+        today = today or date.today()
+        return [rule for rule in self.rules if rule.review_by and rule.review_by < today]
 
     def group_of(self, rule: str) -> str:
         """``compliance`` or ``tone``."""
-        return next(known.group for known in self.rules if known.id == rule)
+        return self._by_id[rule].group
 
-    def _check_one(self, rule: Rule, text: str) -> list[Finding]:
-        spans = CHECKERS[rule.kind](self._patterns[rule.id], text)
-        return [
-            Finding(rule=rule.id, severity=rule.severity, start=a, end=b, text=text[a:b])
-            for a, b in spans
-        ]
+    def rule(self, name: str) -> Rule:
+        """The rule of that id.
+
+        Raises:
+            InputError: there is none.
+        """
+        if name not in self._by_id:
+            raise InputError(f"no rule {name}: the file has {', '.join(self._by_id)}")
+        return self._by_id[name]
+
+    @cached_property
+    def _by_id(self) -> dict[str, Rule]:
+        return {rule.id: rule for rule in self.rules}
+
+    def _check_one(self, rule: Rule, text: Text, context: Context) -> list[Finding]:
+        found = []
+        for start, end in CHECKERS[rule.kind](self._patterns[rule.id], text, context):
+            a, b = text.seen.original(start, end)
+            # Personal data is never repeated: findings go into logs, reports and Argilla.
+            words = "[personal data]" if rule.kind == "pii" else text.written[a:b]
+            found.append(Finding(rule=rule.id, severity=rule.severity, start=a, end=b, text=words))
+        return found
+
+    # All patterns of all rules in one automaton, so that a reply is read once, not once a pattern.
+    @cached_property
+    def _set(self) -> tuple[Any, list[int], dict[int, set[str]]]:
+        options = re2.Options()
+        options.case_sensitive = False
+        options.log_errors = False
+        options.max_mem = 1 << 28
+        together = re2.Set.SearchSet(options)
+        members: list[int] = []
+        wakes: dict[int, set[str]] = {}
+        for rule in self.rules:
+            waiting = {o.id for o in self.rules if rule.id in o.also_when}
+            waiting |= {rule.id} if _waits_for_match(rule) else set()
+            for pattern, compiled in zip(
+                _match_of(rule), self._patterns[rule.id].match, strict=True
+            ):
+                together.Add(pattern)
+                members.append(id(compiled))
+                wakes[id(compiled)] = waiting
+        together.Add(_ALWAYS)
+        together.Compile()
+        return together, members, wakes
+
+    def _candidates(self, text: Text) -> Iterable[Rule]:
+        """The rules that may find something; ``text.live`` says with which of their patterns."""
+        together, members, wakes = self._set
+        hits = together.Match(text.text)
+        if len(members) not in hits:  # the automaton outgrew its memory: look with every pattern
+            return self.rules
+        text.live = frozenset(members[hit] for hit in hits if hit < len(members))
+        awake = {rule for pattern in text.live for rule in wakes[pattern]}
+        return [rule for rule in self.rules if rule.id in awake or not _waits_for_match(rule)]
 
 
 def load(path: str | Path) -> HouseRules:
@@ -93,25 +156,45 @@ def load(path: str | Path) -> HouseRules:
             share an id, or a rule misses one of its examples.
     """
     path = Path(path)
-    document = load_yaml(path)
-    try:
-        file = _File.model_validate(_plain(document))
-    except ValidationError as error:
-        raise InputError(_where(path, document, error)) from None
-    patterns: dict[str, Patterns] = {}
+    file = read(path)
+    patterns = {rule.id: _compile(path, rule) for rule in file.rules}
     for rule in file.rules:
-        if rule.id in patterns:
-            raise InputError(f"{path}: two rules are called {rule.id}")
-        patterns[rule.id] = _compile(path, rule)
+        if rule.also_when:
+            also = tuple(patterns[name] for name in rule.also_when)
+            patterns[rule.id] = replace(patterns[rule.id], also=also)
     rules = HouseRules(file.house, tuple(file.rules), sha256(path), patterns)
     for rule in file.rules:
         for wanted, examples in ((True, rule.bad), (False, rule.good)):
-            for example in examples:
-                if bool(rules._check_one(rule, example)) != wanted:
+            for example in examples if rule.by_machine else []:
+                if bool(check_example(rules, rule, example)) != wanted:
                     verb = "does not find" if wanted else "finds something in"
                     name = "bad" if wanted else "good"
-                    raise InputError(f"{path}: {rule.id} {verb} its own {name} example {example!r}")
+                    raise InputError(
+                        f"{path}: {rule.id} {verb} its own {name} example {shown(example)!r}"
+                    )
     return rules
+
+
+def check_example(rules: HouseRules, rule: Rule, example: str | Example) -> list[Finding]:
+    """What one rule finds in one of its examples."""
+    if isinstance(example, str):
+        example = Example(response=example)
+    prompt = [Message(role="user", content=example.prompt)] if example.prompt else []
+    facts = frozenset(map(approved, example.facts)) if example.facts is not None else None
+    context = _context(prompt, example.turn, facts)
+    if not _applies(rule, context, example.jurisdiction):
+        return []
+    return rules._check_one(rule, Text(example.response), context)
+
+
+def shown(example: str | Example) -> str:
+    """An example's reply, as people read it."""
+    return example if isinstance(example, str) else example.response
+
+
+def checked_language(response: str) -> bool:
+    """Whether a reply is in English, the rules' language: of any other they say nothing."""
+    return is_english(response)
 
 
 def guidelines(rules: HouseRules) -> str:
@@ -125,40 +208,116 @@ def guidelines(rules: HouseRules) -> str:
     ]
     for rule in rules.rules:
         lines += [f"- **{rule.id} {rule.title}** ({rule.severity}). {rule.fix}"]
-        lines += [f"    - breaks it: {rule.bad[0]}", f"    - keeps it: {rule.good[0]}"]
+        lines += [f"    - breaks it: {shown(rule.bad[0])}"]
+        lines += [f"    - keeps it: {shown(rule.good[0])}"]
     return "\n".join([*lines, "", f"Rules {rules.hash[:12]}"])
 
 
+# --- what a rule applies to ---------------------------------------------------------------------
+
+
+def _context(
+    prompt: Sequence[Message], turn: str | None, facts: frozenset[Figure] | None
+) -> Context:
+    asked = next((m.content for m in reversed(prompt) if m.role == "user"), "")
+    return Context(
+        prompt=Text("\n".join(message.content for message in prompt)),
+        asked=Text(asked),
+        turn=turn,
+        first=turn == "first" or (turn is None and all(m.role != "assistant" for m in prompt)),
+        facts=facts,
+    )
+
+
+def _applies(rule: Rule, context: Context, jurisdiction: str | None) -> bool:
+    if rule.scope == "first_turn" and not context.first:
+        return False
+    if not rule.jurisdictions or not jurisdiction:
+        return True
+    wanted = jurisdiction.upper()
+    return SAME_PLACE.get(wanted, wanted) in rule.jurisdictions
+
+
+def _waits_for_match(rule: Rule) -> bool:
+    """Whether a rule can find something only where one of its ``match`` patterns does."""
+    if rule.at_least is not None or rule.scope == "first_turn":
+        return False
+    return bool(_match_of(rule)) and rule.kind not in ("pii", "numeric", "metric", "format")
+
+
+def _match_of(rule: Rule) -> list[str]:
+    """A rule's ``match`` patterns; a substitution's are its words."""
+    swaps = [rf"\b(?:{words})\b" for words in rule.swap] if rule.kind == "substitution" else []
+    return [*rule.match, *swaps]
+
+
 def _compile(path: Path, rule: Rule) -> Patterns:
-    def compiled(name: str) -> list[Any]:
-        patterns = []
-        for pattern in getattr(rule, name):
+    def compiled(name: str, patterns: Sequence[str]) -> list[Any]:
+        made = []
+        for pattern in patterns:
             try:
-                patterns.append(compile_pattern(pattern))
+                made.append(compile_pattern(pattern))
             except re2.error as error:
-                raise InputError(f"{path}: {rule.id}, {name}: {pattern!r}: {error}") from None
-        return patterns
+                said = error.args[0].decode() if isinstance(error.args[0], bytes) else error
+                raise InputError(f"{path}: {rule.id}, {name}: {pattern!r}: {said}") from None
+        return made
 
-    return Patterns(compiled("match"), compiled("unless"), compiled("requires"))
+    found: dict[str, Any] = {
+        name: compiled(name, getattr(rule, name)) for name in PATTERNS if name != "match"
+    }
+    return Patterns(
+        match=compiled("match", _match_of(rule)),
+        **found,
+        exempt=tuple(rule.exempt),
+        within=rule.within,
+        scope=rule.scope,
+        entities=frozenset(rule.entities),
+        at_most=rule.at_most,
+        at_least=rule.at_least,
+        metric=rule.metric,
+        format=rule.format,
+    )
 
 
-def _plain(value: Any) -> Any:
-    """ruamel's containers and strings as plain ones, which strict pydantic asks for."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, str) else value
+# --- python -m inhouse.house_rules ---------------------------------------------------------------
 
 
-def _where(path: Path, document: Any, error: ValidationError) -> str:
-    """The first fault with the line it stands on, as near as the document tells."""
-    fault = error.errors()[0]
-    line, node = 1, document
-    for part in fault["loc"]:
-        try:
-            line, node = line_of(node, part), node[part]
-        except (KeyError, IndexError, TypeError, AttributeError):
-            break
-    field = ".".join(str(part) for part in fault["loc"])
-    return f"{path}, line {line}, {field}: {fault['msg'].removeprefix('Value error, ')}"
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m inhouse.house_rules", description="A firm's house rules, run and shown."
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, about: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=about, description=about, allow_abbrev=False)
+        if name != "diff":
+            added.add_argument("--rules", type=Path, default=DEFAULT, help="The rules' YAML file.")
+        return added
+
+    check = verb("check", "Find breaches in replies (text or JSONL); exit 2 on a blocker.")
+    check.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    check.add_argument("--json", action="store_true", help="One line of JSON for each record.")
+    check.add_argument("--facts", type=Path, help="The approved figures, JSON.")
+    verb("test", "Run every rule against its own examples.")
+    verb("explain", "One rule in words.").add_argument("rule", metavar="RULE")
+    diff = verb("diff", "What changed between two rule files.")
+    diff.add_argument("old", type=Path, metavar="OLD")
+    diff.add_argument("new", type=Path, metavar="NEW")
+    coverage = verb("coverage", "Which rules no training record touches.")
+    coverage.add_argument("files", type=Path, nargs="*", metavar="FILE", help="Training records.")
+    verb("guidelines", "The page raters read, in Markdown.")
+    return parser
+
+
+def _main() -> None:
+    try:
+        words = _parser().parse_args()
+    except SystemExit as ended:  # argparse exits with 2, which is a gate's code here
+        sys.exit(3 if ended.code else 0)
+    from inhouse import rule_commands
+
+    getattr(rule_commands, words.verb)(words)
+
+
+if __name__ == "__main__":
+    command(_main)

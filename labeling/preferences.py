@@ -3,8 +3,8 @@
     python -m labeling.preferences
 
 Records in: the last pull's ratings, and the candidate pairs. Out, in ``runs/<name>/preferences/``:
-``preferences.jsonl`` and ``agreement.json``. A pair without a majority is no preference; it is
-counted, not dropped in silence.
+``preferences.jsonl`` and ``agreement.json``. A pair without a majority is no preference, nor is one
+whose preferred answer breaks a blocker rule; both are counted, not dropped in silence.
 """
 
 from __future__ import annotations
@@ -58,6 +58,16 @@ def main() -> None:
     if not preferences:
         raise InputError(
             f"no pair of {source} has a majority: {agreement['pairs_without_majority']}"
+        )
+    decided, preferences = preferences, veto(pairs, preferences)
+    agreement |= {
+        "preferences": len(preferences),
+        "vetoed_by_house_rules": len(decided) - len(preferences),
+    }
+    if not preferences:
+        raise InputError(
+            f"all {len(decided)} preferences of {source} are for answers that break a blocker "
+            "rule: see findings_a and findings_b of the candidates"
         )
     if options.dry_run:
         print(f"{len(preferences)} preferences from {len(ratings)} ratings")
@@ -122,6 +132,18 @@ def decide(pairs: dict[str, CandidatePair], ratings: Sequence[Rating]) -> list[P
             )
         )
     return preferences
+
+
+def veto(pairs: dict[str, CandidatePair], decided: Sequence[Preference]) -> list[Preference]:
+    """The preferences whose chosen answer breaks no blocker rule: raters may not teach a breach."""
+    kept = []
+    for preference in decided:
+        pair = pairs[str(preference.pair_id)]
+        chose_a = preference.chosen[0].content == pair.response_a
+        findings = pair.findings_a if chose_a else pair.findings_b
+        if all(finding.severity != "blocker" for finding in findings):
+            kept.append(preference)
+    return kept
 
 
 def measure_agreement(ratings: Sequence[Rating], decided: Sequence[Preference]) -> dict[str, Any]:

@@ -266,6 +266,7 @@ def summarise(
             "rules": {
                 rule.id: rate(sum(any(f.rule == rule.id for f in o.findings) for o in said), n)
                 for rule in rules.rules
+                if rule.by_machine
             },
         }
     sft = by_model["sft"]

@@ -34,6 +34,10 @@ class DPOOptions:
         default=None,
         metadata={"help": "Preferences; else RUN_DIR/preferences/preferences.jsonl."},
     )
+    allow_unscrubbed: bool = field(
+        default=False,
+        metadata={"help": "Train on personal data that the scan finds; the manifest says so."},
+    )
 
 
 def main() -> None:
@@ -43,7 +47,7 @@ def main() -> None:
 
     import datasets  # these take seconds, and --help must not
 
-    from inhouse import models, records
+    from inhouse import models, records, scrubbing
     from inhouse import training as trainers
 
     trainers.check_settings(parsed.settings)
@@ -63,6 +67,7 @@ def main() -> None:
 
     tokenizer = models.load_tokenizer(model_args.model_name_or_path)
     preferences = records.read(source, records.Preference)
+    scan = scrubbing.check_training_data(preferences, str(source), own.allow_unscrubbed)
     rows = tokenise(tokenizer, preferences, str(source))
     lengths = [longest(row) for row in rows]
     trainers.check_lengths(lengths, training.max_length, str(source), "preferences")
@@ -96,7 +101,7 @@ def main() -> None:
         processing_class=tokenizer,
         peft_config=lora,
     )
-    metrics = trainers.train(trainer, run)
+    metrics = trainers.train(trainer, run) | {"personal_data": scan}
     trainers.save(trainer, tokenizer, run.folder)
     run.finish(
         config=tuple(parsed), seed=training.seed, metrics=metrics, next_command="python -m review"

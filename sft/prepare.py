@@ -13,6 +13,33 @@ from inhouse.errors import InputError
 from inhouse.records import Demonstration, content_id, plain
 
 
+def without_findings(
+    demonstrations: Sequence[Demonstration], house_rules: str, source: str
+) -> list[Demonstration]:
+    """The demonstrations in which no assistant turn breaks a blocker rule.
+
+    Raises:
+        InputError: none is left.
+    """
+    from inhouse import house_rules as rules_of  # loads re2 and runs every rule's examples
+
+    rules = rules_of.load(house_rules)
+
+    def keeps(record: Demonstration) -> bool:
+        return not any(
+            finding.severity == "blocker"
+            for at, turn in enumerate(record.messages)
+            if turn.role == "assistant"
+            for finding in rules.check(record.messages[:at], turn.content)
+        )
+
+    kept = [record for record in demonstrations if keeps(record)]
+    if not kept:
+        raise InputError(f"every demonstration of {source} breaks a blocker rule of {house_rules}")
+    print(f"{len(demonstrations) - len(kept)} demonstrations break a blocker rule and are left out")
+    return kept
+
+
 def split(
     demonstrations: Sequence[Demonstration], rendered: Sequence[Rendered], held_out_share: float
 ) -> tuple[list[Rendered], list[Rendered]]:

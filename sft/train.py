@@ -31,6 +31,15 @@ class SFTOptions:
         metadata={"help": "Share of demonstrations kept out of training, for the loss on them."},
     )
 
+    drop_findings: str | None = field(
+        default=None,
+        metadata={"help": "House rules: demonstrations that break a blocker rule are left out."},
+    )
+    allow_unscrubbed: bool = field(
+        default=False,
+        metadata={"help": "Train on personal data that the scan finds; the manifest says so."},
+    )
+
     def __post_init__(self) -> None:
         if not 0 <= self.held_out_share < 1:
             raise ValueError(f"held_out_share is {self.held_out_share}: give 0 or more, below 1")
@@ -44,7 +53,7 @@ def main() -> None:
     import datasets  # these take seconds, and --help must not
     from trl import SFTTrainer
 
-    from inhouse import chat, models, records
+    from inhouse import chat, models, records, scrubbing
     from inhouse import training as trainers
     from sft import prepare
 
@@ -56,11 +65,17 @@ def main() -> None:
         "`python -m examples.asdfg.prepare`)",
     )
     inputs = {"model_name_or_path": model_args.model_name_or_path, "dataset_name": source}
+    if own.drop_findings:
+        inputs["drop_findings"] = own.drop_findings
     folder = trainers.stage_folder(parsed, options, STAGE.name)
     run = runs.open_run(STAGE, options, parsed.settings, inputs, folder=folder)
 
     tokenizer = models.load_tokenizer(model_args.model_name_or_path)
     demonstrations = records.read(source, records.Demonstration)
+    read = len(demonstrations)
+    if own.drop_findings:
+        demonstrations = prepare.without_findings(demonstrations, own.drop_findings, str(source))
+    scan = scrubbing.check_training_data(demonstrations, str(source), own.allow_unscrubbed)
     every_row = prepare.render_all(tokenizer, demonstrations, str(source))
     lengths = [len(row.ids) for row in every_row]
     trainers.check_lengths(lengths, training.max_length, str(source), "demonstrations")
@@ -100,6 +115,7 @@ def main() -> None:
     metrics = trainers.train(trainer, run)
     if checked:
         metrics |= trainer.evaluate()
+    metrics |= {"personal_data": scan, "dropped_by_house_rules": read - len(demonstrations)}
     trainers.save(trainer, tokenizer, run.folder)
     run.finish(
         config=tuple(parsed),

@@ -13,6 +13,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from inhouse import house_rules
 from inhouse.config import RunOptions, parse
@@ -133,7 +134,8 @@ def test_every_module_says_what_it_is_for(path):
 
 # --- configs ----------------------------------------------------------------------------------
 
-CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+COMPOSE = ROOT / "configs" / "argilla" / "compose.yaml"  # Docker's, not ours
+CONFIGS = sorted(set((ROOT / "configs").rglob("*.yaml")) - {COMPOSE})
 FILES = {
     **{module.split(".")[-1]: module for module in COMMANDS},  # configs/<stage>.yaml
 }
@@ -157,7 +159,7 @@ def stage_of(module: str):
 
 def test_all_configs_are_found():
     # A count, so that a folder that is no longer looked into is noticed.
-    assert len(CONFIGS) == 11
+    assert len(CONFIGS) == 13
     assert {path.parent.name for path in CONFIGS} == {"configs", "asdfg", "house"}
 
 
@@ -178,6 +180,15 @@ def test_a_config_loads_as_what_its_name_says(path, tmp_path, monkeypatch):
     for key in ("house_rules", "dataset_name", "model_name_or_path"):
         named = parsed.settings.get(key)
         assert named is None or (ROOT / named).exists(), f"{key} names no file: {named}"
+
+
+def test_the_stock_argilla_is_whole_and_keeps_to_this_machine():
+    services = YAML(typ="safe").load(COMPOSE)["services"]
+    images = " ".join(service["image"] for service in services.values())
+    for part in ("argilla-server:v2.8.0", "elasticsearch", "postgres", "redis"):
+        assert part in images
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    assert ports and all(port.startswith("127.0.0.1:") for port in ports)
 
 
 @pytest.mark.parametrize("module", COMMANDS)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from examples.asdfg import dialogues
-from inhouse import config, records, run
+from inhouse import config, records, run, scrubbing
 
 STAGE = config.Stage(
     name="data",
@@ -70,11 +70,15 @@ def main() -> None:
         print(f"would write {own.demonstrations} demonstrations and {own.prompts} prompts")
         return
     stage_run.start()
-    records.write(
-        stage_run.path("demonstrations.jsonl"), demonstrations(own.data_seed, own.demonstrations)
-    )
+    made = list(demonstrations(own.data_seed, own.demonstrations))
+    records.write(stage_run.path("demonstrations.jsonl"), made)
     records.write(stage_run.path("prompts.jsonl"), prompts(own.data_seed, own.prompts))
-    stage_run.finish(config=(options, own), seed=own.data_seed, next_command="python -m sft")
+    stage_run.finish(
+        config=(options, own),
+        seed=own.data_seed,
+        metrics={"personal_data": scrubbing.check_training_data(made, SOURCE, False)},
+        next_command="python -m sft",
+    )
 
 
 if __name__ == "__main__":

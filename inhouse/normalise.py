@@ -1,0 +1,196 @@
+"""Text as a reader sees it, with every span mapped back to the text as it was written.
+
+    seen = normalise("gua\\u200branteed")
+    seen.text                      # "guaranteed"
+    seen.original(0, 10)           # (0, 11)
+
+A reply may hide a word from a pattern: invisible characters inside it, Cyrillic or Greek letters
+that look like Latin ones, full-width forms, stacked accents. Rules and personal-data detectors look
+at the normalised text; findings always carry spans of the original.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import lru_cache
+
+Span = tuple[int, int]
+
+# Letters of other scripts that a reader takes for Latin ones: Unicode's confusables, in part.
+_PAIRS = (
+    "аa еe оo рp сc уy хx іi јj ѕs ԁd һh ԛq ԝw ӏl ѵv кk мm тt вb нh пn гr ЅS ІI ЈJ АA ВB ЕE КK МM "
+    "НH ОO РP СC ТT УY ХX ЗZ ӀI Ѵv αa οo ιi νv ρp υu κk τt χx ωw γy ηn ΑA ΒB ΕE ΖZ ΗH ΙI ΚK ΜM ΝN "
+    "ΟO ΡP ΤT ΥY ΧX ϲc ϳj ɡg ɑa ıi łl øo đd ðd ÐD ŁL ØO ĐD"
+)
+_LOOK_ALIKE = {pair[0]: pair[1] for pair in _PAIRS.split()}
+_PLAIN = {
+    "‘": "'", "’": "'", "‚": "'", "‛": "'", "ʼ": "'", "′": "'", "`": "'", "´": "'",
+    "“": '"', "”": '"', "„": '"', "‟": '"', "«": '"', "»": '"', "″": '"',
+    "‐": "-", "‑": "-", "‒": "-", "−": "-", "﹣": "-", "⁃": "-",
+    "\u2028": "\n", "\u2029": "\n", "\u0085": "\n",
+    "þ": "th", "Þ": "Th", "…": "...", "ß": "ss", "æ": "ae", "œ": "oe", "Æ": "AE", "Œ": "OE",
+}  # fmt: skip
+_KEPT = set("–—€£¥%°·•×÷±²³½¼¾™®©§")  # NFKC would change what they say
+_OTHER = re.compile(r"[^\x00-\x7f]|`")
+_LETTERS = re.compile(r"[^\W\d_]")
+_WORD = re.compile(r"[^\W\d_]+")
+_BLOCK_OTHER = re.compile("[Ͱ-ϿЀ-ӿ֐-ۿऀ-෿฀-๿ᄀ-ᇿ぀-ヿ㐀-鿿가-힯]")
+# English's most frequent function words, and none that is frequent in another language, too.
+_ENGLISH = frozenset(
+    [
+        "the",
+        "and",
+        "of",
+        "to",
+        "is",
+        "are",
+        "you",
+        "your",
+        "we",
+        "our",
+        "that",
+        "this",
+        "it",
+        "for",
+        "with",
+        "not",
+        "be",
+        "have",
+        "has",
+        "can",
+        "will",
+        "from",
+        "or",
+        "as",
+        "at",
+        "by",
+        "on",
+        "if",
+        "any",
+        "they",
+        "their",
+        "there",
+        "which",
+        "would",
+        "should",
+        "may",
+        "more",
+        "than",
+        "when",
+        "please",
+        "thank",
+        "thanks",
+        "i",
+        "my",
+        "do",
+        "does",
+        "was",
+        "were",
+        "been",
+        "but",
+        "what",
+        "how",
+        "no",
+        "yes",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """A text to look at. ``_breaks`` and ``_shifts`` say how far its characters have moved."""
+
+    text: str
+    length: int
+    _breaks: tuple[int, ...] = (0,)
+    _places: tuple[int, ...] = (0,)
+
+    def original(self, start: int, end: int) -> Span:
+        """The span of the original text that reads as ``text[start:end]``."""
+        if end <= start:
+            return self._place(start), self._place(start)
+        return self._place(start), min(self._after(end - 1), self.length)
+
+    def _place(self, at: int) -> int:
+        run = bisect_right(self._breaks, at) - 1
+        if self._replaced(run):
+            return self._places[run]
+        return self._places[run] + at - self._breaks[run]
+
+    def _after(self, at: int) -> int:
+        """Where the original character behind the one that shows at ``at`` begins."""
+        run = bisect_right(self._breaks, at) - 1
+        if self._replaced(run):
+            return self._places[run] + 1
+        return self._places[run] + at - self._breaks[run] + 1
+
+    def _replaced(self, run: int) -> bool:
+        # Runs alternate: plain stretches at even places, replaced characters at odd ones.
+        return run % 2 == 1
+
+
+def normalise(text: str) -> Normalised:
+    """The text as it reads: look-alikes become Latin, invisible characters go. Linear in it."""
+    if text.isascii() and "`" not in text:
+        return Normalised(text, len(text))
+    pieces: list[str] = []
+    breaks, places = [0], [0]
+    written = read = 0
+    for found in _OTHER.finditer(text):
+        shown = _shown(found.group())
+        if shown == found.group():
+            continue
+        at = found.start()
+        pieces += [text[read:at], shown]
+        written += at - read
+        breaks += [written, written + len(shown)]
+        places += [at, at + 1]
+        written += len(shown)
+        read = at + 1
+    pieces.append(text[read:])
+    return Normalised("".join(pieces), len(text), tuple(breaks), tuple(places))
+
+
+@lru_cache(maxsize=8192)
+def _shown(character: str) -> str:
+    """What one character reads as: itself, another, several, or nothing."""
+    if character in _PLAIN:
+        return _PLAIN[character]
+    if character in _LOOK_ALIKE:
+        return _LOOK_ALIKE[character]
+    if character in _KEPT:
+        return character
+    kind = unicodedata.category(character)
+    if kind in ("Cf", "Mn", "Me", "Cc") or 0xFE00 <= ord(character) <= 0xFE0F:
+        return ""
+    if character in "\u115f\u1160\u3164\uffa0\u2800":  # letters that show nothing
+        return ""
+    if kind.startswith("S"):
+        return character if unicodedata.decomposition(character) == "" else _folded(character)
+    return _folded(character)
+
+
+def _folded(character: str) -> str:
+    split = unicodedata.normalize("NFKD", character)
+    bare = "".join(part for part in split if unicodedata.category(part) != "Mn")
+    return "".join(_LOOK_ALIKE.get(part, _PLAIN.get(part, part)) for part in bare) or character
+
+
+def is_english(text: str) -> bool:
+    """Whether a text is in the language of the rules; short texts count as English.
+
+    Nothing is guessed about what else it is: by its script, or by how few of its words are
+    English function words.
+    """
+    letters = _LETTERS.findall(text[:5000])
+    if len(letters) < 20:
+        return True
+    if len(_BLOCK_OTHER.findall(text[:5000])) > len(letters) / 2:
+        return False
+    words = [word.lower() for word in _WORD.findall(text[:5000])]
+    if len(words) < 12:
+        return True
+    return sum(word in _ENGLISH for word in words) >= 0.1 * len(words)

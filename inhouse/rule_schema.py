@@ -1,0 +1,217 @@
+"""What a house rule may say: the strict schema of the files in ``configs/house/``.
+
+A compliance officer writes these files, so every fault is told with its line and column, and a word
+that means nothing is refused rather than ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from inhouse.checkers import FORMATS
+from inhouse.clauses import FRAMES
+from inhouse.config import load_yaml
+from inhouse.errors import InputError
+from inhouse.measures import METRICS
+from inhouse.privacy import TYPES
+
+Severity = Literal["blocker", "major", "minor", "advisory"]
+Kind = Literal[
+    "existence",
+    "substitution",
+    "occurrence",
+    "metric",
+    "requires",
+    "forbid_near",
+    "numeric",
+    "pii",
+    "format",
+    "judge",
+    "human",
+]
+# What a rule of each kind cannot do without: one of these keys.
+NEEDS = {
+    "existence": ("match",),
+    "substitution": ("swap",),
+    "occurrence": ("at_most", "at_least"),
+    "metric": ("at_most", "at_least"),
+    "requires": ("requires",),
+    "forbid_near": ("near",),
+    "pii": ("entities",),
+    "format": ("format",),
+}
+PATTERNS = ("match", "unless", "unless_sentence", "unless_reply", "requires", "near", "prompt")
+
+
+_LIST = re.compile(r"(?<!P)<([a-z_]+)>")
+
+
+class Strict(BaseModel):
+    """No conversions, no unknown keys."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class Example(Strict):
+    """A reply with what it answers, where a rule depends on that."""
+
+    response: str
+    prompt: str = ""
+    turn: Literal["first", "later"] | None = None
+    jurisdiction: str | None = None
+    facts: list[str] | None = None
+
+
+Examples = Annotated[list[str | Example], Field(min_length=1)]
+
+
+class Rule(Strict):
+    """One house rule as its author wrote it. docs/decisions/0005-house-rules.md tells each key."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,39}$")]
+    title: str
+    group: Literal["compliance", "tone"] = "compliance"
+    severity: Severity
+    kind: Kind
+    then: Literal["judge", "human", "escalate", "paired prompts"] | None = None
+    authority: list[str] = Field(default_factory=list)
+    jurisdictions: list[str] = Field(default_factory=list)
+    audience: str = "retail"
+    scope: Literal["response", "sentence", "first_turn"] = "response"
+    match: list[str] = Field(default_factory=list)
+    unless: list[str] = Field(default_factory=list)
+    unless_sentence: list[str] = Field(default_factory=list)
+    unless_reply: list[str] = Field(default_factory=list)
+    exempt: list[Literal["negated", "denied", "question", "reported"]] = Field(default_factory=list)
+    also_when: list[str] = Field(default_factory=list)
+    requires: list[str] = Field(default_factory=list)
+    near: list[str] = Field(default_factory=list)
+    within: Annotated[int, Field(ge=1, le=60)] = 12
+    prompt: list[str] = Field(default_factory=list)
+    swap: dict[str, str] = Field(default_factory=dict)
+    at_most: float | None = None
+    at_least: float | None = None
+    metric: str = ""
+    entities: list[str] = Field(default_factory=list)
+    format: str = ""
+    fix: str
+    bad: Examples
+    good: Examples
+    owner: str = ""
+    status: Literal["template", "draft", "reviewed", "approved"] = "draft"
+    approved_by: list[str] = Field(default_factory=list)
+    effective_from: date | None = None
+    review_by: date | None = None
+
+    @model_validator(mode="after")
+    def _kind_has_what_it_needs(self) -> Rule:
+        needed = NEEDS.get(self.kind, ())
+        if needed and all(getattr(self, name) in (None, "", [], {}) for name in needed):
+            raise ValueError(f"a rule of kind {self.kind!r} needs {' or '.join(needed)}:")
+        if self.kind in ("occurrence", "forbid_near") and not self.match:
+            raise ValueError(f"a rule of kind {self.kind!r} needs match:")
+        for name, given, known in (
+            ("metric", [self.metric] if self.kind == "metric" else [], METRICS),
+            ("format", [self.format] if self.kind == "format" else [], FORMATS),
+            ("entities", [entity.strip("()") for entity in self.entities], TYPES),
+        ):
+            unknown = [word for word in given if word not in known]
+            if unknown:
+                raise ValueError(f"{name} {unknown[0]!r} is none of {', '.join(sorted(known))}")
+        return self
+
+    @property
+    def by_machine(self) -> bool:
+        """Whether a checker looks for breaches, or only a judge or a person can."""
+        return self.kind not in ("judge", "human")
+
+
+class RuleFile(Strict):
+    """A whole file. ``lists`` names words that several patterns share, as ``<name>`` in them."""
+
+    house: str
+    lists: dict[str, list[str]] = Field(default_factory=dict)
+    rules: Annotated[list[Rule], Field(min_length=1)]
+
+
+def read(path: Path) -> RuleFile:
+    """A rule file in the schema.
+
+    Raises:
+        InputError: with line and column of the first fault.
+    """
+    document = load_yaml(path)
+    try:
+        file = RuleFile.model_validate(_plain(document))
+    except ValidationError as error:
+        raise InputError(_where(path, document, error)) from None
+    ids = [rule.id for rule in file.rules]
+    twice = next((name for name in ids if ids.count(name) > 1), None)
+    if twice:
+        raise InputError(f"{path}: two rules are called {twice}")
+    for rule in file.rules:
+        unknown = [name for name in rule.also_when if name not in ids or name == rule.id]
+        if unknown:
+            raise InputError(f"{path}: {rule.id}, also_when names {unknown[0]}, which is no rule")
+    rules = [_expanded(path, rule, file.lists) for rule in file.rules]
+    return file.model_copy(update={"rules": rules})
+
+
+def _expanded(path: Path, rule: Rule, lists: dict[str, list[str]]) -> Rule:
+    """A rule whose patterns hold the words of the lists they name."""
+
+    def words(found: re.Match[str]) -> str:
+        if found[1] not in lists:
+            raise InputError(f"{path}: {rule.id} names <{found[1]}>, which lists: does not have")
+        return f"(?:{'|'.join(lists[found[1]])})"
+
+    def expand(pattern: str) -> str:
+        for _ in range(4):  # a list may name another
+            pattern = _LIST.sub(words, pattern)
+        return pattern
+
+    if not lists:
+        return rule
+    update = {name: [expand(p) for p in getattr(rule, name)] for name in PATTERNS}
+    return rule.model_copy(update=update)
+
+
+def _plain(value: Any) -> Any:
+    """ruamel's containers and strings as plain ones, which strict pydantic asks for."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, str) else value
+
+
+def _where(path: Path, document: Any, error: ValidationError) -> str:
+    """The first fault with line and column, as near as the document tells."""
+    fault = error.errors()[0]
+    place, node = (0, 0), document
+    for part in fault["loc"]:
+        try:
+            place = node.lc.key(part) if hasattr(node, "keys") else node.lc.item(part)
+            node = node[part]
+        except (KeyError, IndexError, TypeError, AttributeError):
+            break
+    named = [part for part in fault["loc"] if part not in ("str", "Example")]
+    rule = _rule_of(document, fault["loc"])
+    field = ".".join(str(part) for part in named)
+    where = f"{path}, line {place[0] + 1}, column {place[1] + 1}, {field}{rule}"
+    return f"{where}: {fault['msg'].removeprefix('Value error, ')}"
+
+
+def _rule_of(document: Any, loc: tuple[Any, ...]) -> str:
+    try:
+        return f" ({document['rules'][loc[1]]['id']})" if loc[:1] == ("rules",) else ""
+    except (KeyError, IndexError, TypeError):
+        return ""
+
+
+assert set(FRAMES) == {"negated", "denied", "question", "reported"}, "the schema names every frame"

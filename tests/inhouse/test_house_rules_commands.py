@@ -1,0 +1,391 @@
+"""``python -m inhouse.house_rules``: what it prints, how it ends, and every bad input."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from inhouse import house_rules
+from inhouse.errors import GateError, InputError
+
+ROOT = Path(__file__).parents[2]
+HOUSE = ROOT / "configs" / "house"
+FINANCE = house_rules.load(HOUSE / "finance.yaml")
+RULE = """house: Test
+rules:
+  - id: R-1
+    title: No promises
+    severity: {severity}
+    kind: existence
+    authority: ["A 1"]
+    match: ['{match}']
+    fix: Promise nothing.
+    bad: [It is guaranteed.]
+    good: [It may fall.]
+{more}"""
+
+
+@pytest.fixture
+def rules(tmp_path):
+    def write(severity="blocker", match="guaranteed", more="", name="rules.yaml"):
+        path = tmp_path / name
+        path.write_text(RULE.format(severity=severity, match=match, more=more))
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a command in this process: what it printed, and what it raised."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["house_rules", *map(str, words)])
+        raised = None
+        try:
+            house_rules._main()
+        except (InputError, GateError) as error:
+            raised = error
+        return capsys.readouterr(), raised
+
+    return call
+
+
+def jsonl(path: Path, *records) -> Path:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+# --- check ---------------------------------------------------------------------------------------
+
+
+def test_json_is_one_line_a_record_with_exactly_these_keys(run, rules, tmp_path):
+    file = jsonl(
+        tmp_path / "r.jsonl",
+        {"prompt": "q", "response": "It is gua\u200branteed."},
+        {"prompt": [{"role": "user", "content": "q"}], "response": "Fine.", "turn": "later"},
+    )
+    printed, raised = run("check", file, "--rules", rules(), "--json")
+    assert [json.loads(line) for line in printed.out.splitlines()] == [
+        {
+            "line": 1,
+            "findings": [
+                {
+                    "rule": "R-1",
+                    "severity": "blocker",
+                    "start": 6,
+                    "end": 17,
+                    "text": "gua\u200branteed",
+                }
+            ],
+        },
+        {"line": 2, "findings": []},
+    ]
+    assert raised.exit_code == 2
+
+
+def test_text_shows_span_rule_authority_severity_and_fix(run, rules, tmp_path):
+    (tmp_path / "reply.txt").write_text("It is guaranteed.")
+    printed, raised = run("check", tmp_path / "reply.txt", "--rules", rules())
+    for said in ("6-16", "R-1", "A 1", "blocker", "Promise nothing."):
+        assert said in printed.out
+    assert raised.exit_code == 2
+
+
+def test_only_a_blocker_is_a_gate(run, rules, tmp_path):
+    (tmp_path / "reply.txt").write_text("It is guaranteed.")
+    printed, raised = run("check", tmp_path / "reply.txt", "--rules", rules(severity="major"))
+    assert raised is None and "1 major" in printed.err
+
+
+def test_facts_turn_and_jurisdiction_come_with_the_record(run, tmp_path):
+    file = jsonl(
+        tmp_path / "r.jsonl",
+        {"prompt": "", "response": "It pays 5.25%.", "jurisdiction": "US"},
+        {"prompt": "", "response": "It pays 4.1%.", "jurisdiction": "US"},
+        {"prompt": "", "response": "Good morning.", "turn": "first"},
+        {"prompt": "", "response": "Good morning.", "turn": "later"},
+        {"prompt": "", "response": "Start trading crypto today.", "jurisdiction": "UK"},
+        {"prompt": "", "response": "You can trade crypto with us.", "jurisdiction": "US"},
+    )
+    facts = tmp_path / "facts.json"
+    facts.write_text(json.dumps({"facts": [{"id": "a", "text": "Rate.", "figures": ["4.10%"]}]}))
+    printed, _ = run("check", file, "--facts", facts, "--json")
+    found = [{f["rule"] for f in json.loads(line)["findings"]} for line in printed.out.splitlines()]
+    assert "SUBS-01" in found[0] and "SUBS-01" not in found[1]
+    assert "AI-01" in found[2] and "AI-01" not in found[3]
+    assert "CRYP-01" in found[4] and "CRYP-01" not in found[5]
+
+
+def test_another_language_is_said(run, rules, tmp_path):
+    text = "Vielen Dank für Ihre Anfrage, wir melden uns in den nächsten Tagen bei Ihnen."
+    file = jsonl(tmp_path / "r.jsonl", {"response": text})
+    printed, raised = run("check", file, "--rules", rules())
+    assert "line 1: not in English" in printed.err and raised is None
+
+
+def test_what_no_machine_checks_is_said(run, tmp_path):
+    (tmp_path / "reply.txt").write_text("Thank you.")
+    printed, _ = run("check", tmp_path / "reply.txt")
+    assert "ADV-01: not checked by machine (judge)" in printed.err
+    assert "SUBS-01: not checked: no approved figures" in printed.err
+
+
+# --- the other verbs -----------------------------------------------------------------------------
+
+
+def test_test_counts_examples(run, rules):
+    printed, raised = run("test", "--rules", rules())
+    assert "1 rules keep their 2 examples" in printed.out and raised is None
+
+
+def test_a_rule_past_its_review_is_reported(run, rules, tmp_path):
+    path = rules(more="    review_by: 2020-01-01\n    owner: Ann\n")
+    printed, _ = run("test", "--rules", path)
+    assert "R-1: was to be reviewed by 2020-01-01, owner Ann" in printed.out
+    loaded = house_rules.load(path)
+    assert [rule.id for rule in loaded.overdue()] == ["R-1"]
+    assert loaded.overdue(date(2019, 12, 31)) == []
+
+
+def test_explain_tells_a_rule_in_words(run, rules):
+    printed, _ = run("explain", "R-1", "--rules", rules())
+    for said in ("No promises", "A 1", "Promise nothing.", "It is guaranteed.", "nobody yet"):
+        assert said in printed.out
+    _, raised = run("explain", "R-2", "--rules", rules())
+    assert "no rule R-2" in str(raised)
+
+
+def test_diff_says_what_changed(run, rules):
+    old, new = rules(name="old.yaml"), rules(severity="major", name="new.yaml")
+    printed, _ = run("diff", old, new)
+    assert "changed  R-1: severity" in printed.out and "blocker -> major" in printed.out
+    printed, _ = run("diff", old, old)
+    assert "no rule differs" in printed.out
+
+
+def test_coverage_counts_records_that_touch_a_rule(run, rules, tmp_path):
+    turn = {"role": "assistant", "content": "It is guaranteed."}
+    file = jsonl(tmp_path / "d.jsonl", {"messages": [{"role": "user", "content": "q"}, turn]})
+    printed, _ = run("coverage", file, "--rules", rules())
+    assert re.search(r"R-1\s+1\s+1\s+1", printed.out)
+    printed, _ = run(
+        "coverage", jsonl(tmp_path / "e.jsonl", {"response": "No."}), "--rules", rules()
+    )
+    assert "touched by no record" in printed.out
+
+
+def test_guidelines_are_the_raters_page(run, rules):
+    printed, _ = run("guidelines", "--rules", rules())
+    assert printed.out.startswith("# How to compare two answers for Test")
+
+
+@pytest.mark.parametrize("module", ["inhouse.house_rules", "inhouse.privacy"])
+def test_help_is_quick_and_a_wrong_word_is_3(module):
+    command = [sys.executable, "-m", module]
+    seconds = []
+    for _ in range(3):
+        before = time.monotonic()
+        ended = subprocess.run([*command, "--help"], cwd=ROOT, capture_output=True, text=True)
+        seconds.append(time.monotonic() - before)
+    assert ended.returncode == 0 and "VERB" in ended.stdout
+    assert min(seconds) < 1
+    wrong = subprocess.run([*command, "explode"], cwd=ROOT, capture_output=True, text=True)
+    assert wrong.returncode == 3 and "Traceback" not in wrong.stderr
+
+
+def test_exit_codes_of_the_command_itself(tmp_path, rules):
+    (tmp_path / "reply.txt").write_text("It is guaranteed.")
+    command = [sys.executable, "-m", "inhouse.house_rules", "check"]
+    for words, code in (
+        ([tmp_path / "reply.txt", "--rules", rules()], 2),
+        ([tmp_path / "reply.txt", "--rules", rules(severity="minor", name="m.yaml")], 0),
+        ([tmp_path / "none.txt"], 3),
+    ):
+        ended = subprocess.run(
+            [*command, *map(str, words)], cwd=ROOT, capture_output=True, text=True
+        )
+        assert ended.returncode == code, ended.stderr
+        assert "Traceback" not in ended.stderr
+
+
+# --- bad input -----------------------------------------------------------------------------------
+
+
+def refusal(path) -> str:
+    with pytest.raises(InputError) as raised:
+        house_rules.load(path)
+    return str(raised.value)
+
+
+def test_a_pattern_that_re2_refuses(rules):
+    assert "R-1, match: '(?=x)'" in refusal(rules(match="(?=x)"))
+
+
+def test_a_rule_without_examples(rules, tmp_path):
+    path = Path(rules())
+    path.write_text(path.read_text().replace("    bad: [It is guaranteed.]\n", ""))
+    assert re.search(r"line \d+, column \d+, .*bad.*R-1", refusal(path))
+
+
+def test_a_yaml_bomb(tmp_path):
+    path = tmp_path / "bomb.yaml"
+    path.write_text("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n")
+    assert "line 2, column 8: aliases" in refusal(path)
+
+
+def test_deep_nesting(tmp_path):
+    path = tmp_path / "deep.yaml"
+    path.write_text("house: " + "[" * 5000 + "]" * 5000)
+    assert "line 1, column 27: nested deeper than 20" in refusal(path)
+
+
+def test_a_huge_file(tmp_path):
+    path = tmp_path / "huge.yaml"
+    path.write_text("house: " + "x" * 3_000_000)
+    assert "3,000,007 characters" in refusal(path)
+
+
+def test_a_duplicate_key(rules):
+    path = Path(rules(more="    severity: minor\n"))
+    assert re.search(r"line \d+, column \d+.*duplicate", refusal(path))
+
+
+def test_an_unknown_key_with_line_and_column(rules):
+    assert re.search(
+        r"line 13, column 5, rules.0.mach \(R-1\)", refusal(rules(more="\n    mach: [x]\n"))
+    )
+
+
+def test_yaml_1_1_words_stay_words(rules):
+    loaded = house_rules.load(rules(more="    jurisdictions: [NO]\n"))
+    assert loaded.rules[0].jurisdictions == ["NO"]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("    kind: metric\n", "duplicate"),
+        ("    exempt: [whatever]\n", "exempt"),
+        ("    also_when: [R-9]\n", "also_when names R-9"),
+        ("    entities: [DNA]\n", "'DNA' is none of"),
+        ("    within: 0\n", "within"),
+        ("    review_by: soon\n", "review_by"),
+    ],
+)
+def test_words_that_mean_nothing(rules, more, said):
+    assert said in refusal(rules(more=more))
+
+
+def test_a_list_that_is_not_there(rules):
+    assert "R-1 names <nothing>" in refusal_of_lists(rules)
+
+
+def refusal_of_lists(rules) -> str:
+    path = Path(rules(match="<nothing>"))
+    path.write_text(path.read_text().replace("rules:", "lists: {a: [b]}\nrules:", 1))
+    return refusal(path)
+
+
+def test_lists_are_put_into_patterns(rules):
+    path = Path(rules(match="<sure>"))
+    text = path.read_text().replace("rules:", "lists: {sure: [certain, guaranteed]}\nrules:", 1)
+    path.write_text(text)
+    found = house_rules.load(path).check([], "It is certain.")
+    assert [finding.text for finding in found] == ["certain"]
+
+
+def test_invisible_and_look_alike_characters_do_not_hide_a_breach():
+    for text in ("Your income is guаranteеd.", "Your income is gua\u200branteed."):
+        found = [f for f in FINANCE.check([], text) if f.rule == "PROM-01"]
+        assert found and all(f.text == text[f.start : f.end] for f in found)
+
+
+def test_a_reply_of_a_megabyte():
+    text = "The fee is 1.20% a year and you may get back less. " * 20_000
+    before = time.process_time()
+    FINANCE.check([], text + "Your income is guaranteed.")
+    assert time.process_time() - before < 10
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"prompt": "q"}\n', "line 1: field 'response'"),
+        ('{"response": "a"}\n{"response": 5}\n', "line 2: field 'response'"),
+        ('{"response": "a"}\n{"response"\n', "line 2: not JSON"),
+        ("[1]\n", "line 1: expected an object"),
+        ('{"response": "a", "turn": "third"}\n', "line 1: field 'turn'"),
+        ("\n", "holds no record"),
+    ],
+)
+def test_bad_records_name_file_and_line(run, tmp_path, content, said):
+    (tmp_path / "r.jsonl").write_text(content)
+    _, raised = run("check", tmp_path / "r.jsonl")
+    assert said in str(raised) and "r.jsonl" in str(raised) and raised.exit_code == 3
+
+
+def test_bad_facts(run, tmp_path):
+    file = jsonl(tmp_path / "r.jsonl", {"response": "a"})
+    (tmp_path / "f.json").write_text('{"figures": []}')
+    _, raised = run("check", file, "--facts", tmp_path / "f.json")
+    assert "f.json: field 'facts'" in str(raised)
+
+
+# --- the files that are shipped -------------------------------------------------------------------
+
+
+NOTE = """
+PROM-01 PROM-02 PROJ-01 PERF-01 PERF-02 PERF-03 BAL-01 CRYP-01 REC-01 TEST-01 RANK-01
+SUBS-01 FEE-01 FDIC-01 REG-01 PRES-01 UDAP-01 FAIR-01 ADV-01 APR-01 PII-01 PII-02 MNPI-01
+COMP-01 VULN-01 TAX-01 AI-01 AI-02 SRC-01
+"""
+
+
+def test_finance_has_the_29_rules_and_26_are_checked_by_machine():
+    assert {rule.id for rule in FINANCE.rules} == set(NOTE.split())
+    assert sum(rule.by_machine for rule in FINANCE.rules) == 26
+
+
+@pytest.mark.parametrize("rule", FINANCE.rules, ids=lambda rule: rule.id)
+def test_every_finance_rule_is_a_template_with_examples_both_ways(rule):
+    assert rule.status == "template" and rule.approved_by == []
+    assert len(rule.bad) >= 5 and len(rule.good) >= 5
+    assert rule.authority and rule.review_by and rule.owner
+
+
+def test_tone_rules_are_minor_or_advisory():
+    tone = house_rules.load(HOUSE / "tone.yaml")
+    assert {rule.group for rule in tone.rules} == {"tone"}
+    assert {rule.severity for rule in tone.rules} <= {"minor", "advisory"}
+
+
+def test_the_search_for_all_patterns_at_once_finds_what_each_finds():
+    from inhouse.clauses import Text
+
+    for rule in FINANCE.rules:
+        for example in [*rule.bad, *rule.good]:
+            text = Text(house_rules.shown(example))
+            names = {candidate.id for candidate in FINANCE._candidates(text)}
+            found = {finding.rule for finding in FINANCE.check([], text.written)}
+            assert found <= names
+            if house_rules.check_example(FINANCE, rule, example):
+                assert rule.id in names
+
+
+def test_speed_29_rules_over_1000_replies_of_100_words():
+    sentence = "The fee is 1.20% a year, and the value of shares can fall as well as rise. "
+    texts = [sentence * 6 + f"Reply {number}." for number in range(1000)]
+    FINANCE.check([], texts[0])
+    seconds = []
+    for _ in range(3):
+        before = time.process_time()
+        for text in texts:
+            FINANCE.check([], text)
+        seconds.append(time.process_time() - before)
+    assert min(seconds) <= 0.5, seconds

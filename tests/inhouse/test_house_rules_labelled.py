@@ -1,0 +1,62 @@
+"""The finance rules on replies that were labelled without the patterns in view.
+
+Recall is measured by benchmarks/house_rules.py; docs/decisions/0005-house-rules.md says how far it
+is from what we want.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from inhouse import house_rules
+from inhouse.measures import approved
+from inhouse.records import Message
+
+FILE = Path(__file__).parents[1] / "data" / "house_rules_labelled.jsonl"
+SHA256 = "7bd4947f24ad7cb1f4d740ba187a8c7480ed85aa748066c8a0078b28658e9d7c"
+RECORDS = [json.loads(line) for line in FILE.read_text(encoding="utf-8").splitlines()]
+RULES = house_rules.load(house_rules.DEFAULT)
+MACHINE = {rule.id: rule for rule in RULES.rules if rule.by_machine}
+
+
+def rules_found(record: dict) -> set[str]:
+    """The rules of which something is found in a labelled record."""
+    prompt = [Message(role="user", content=record["prompt"])] if record["prompt"] else []
+    found = RULES.check(
+        prompt,
+        record["response"],
+        turn=record["turn"],
+        jurisdiction=record["jurisdiction"],
+        facts=frozenset(map(approved, record["facts"])),
+    )
+    return {finding.rule for finding in found}
+
+
+@pytest.fixture(scope="module")
+def counts() -> dict[str, Counter]:
+    """True and false positives and false negatives by rule."""
+    made = {"true": Counter(), "false": Counter(), "missed": Counter()}
+    for record in RECORDS:
+        found, broken = rules_found(record), set(record["violates"]) & MACHINE.keys()
+        made["true"].update(found & broken)
+        made["false"].update(found - broken)
+        made["missed"].update(broken - found)
+    return made
+
+
+def test_the_labels_are_those_that_were_written_before_the_patterns_were_tuned():
+    assert hashlib.sha256(FILE.read_bytes()).hexdigest() == SHA256
+
+
+def test_there_are_enough_records_and_half_of_them_near_misses():
+    assert len(RECORDS) >= 600
+    near = sum(not record["violates"] and bool(record["near_miss_of"]) for record in RECORDS)
+    assert near >= 0.4 * len(RECORDS)
+
+
+def test_pooled_precision(counts):
+    hit, false = counts["true"].total(), counts["false"].total()
+    assert hit / (hit + false) >= 0.90
