@@ -38,7 +38,7 @@ lint: setup
 check: lint
 	$(PY) -m pytest -m "not slow"
 
-setup: $(VENV)/installed
+setup: $(VENV)/installed .venv-argilla/lock.sha256
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
@@ -46,6 +46,11 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# What `labeling.server start` would build on its first call, so that later steps need no network.
+.venv-argilla/lock.sha256: $(VENV)/installed labeling/server/requirements.lock
+	@$(PY) -c 'from labeling.server import environment as e; e.ensure(e.DEFAULT_FOLDER)'
 	@touch $@
 
 clean:
