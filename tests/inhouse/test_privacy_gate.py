@@ -30,6 +30,7 @@ def run(stage: str, tmp_path: Path, text: str, *flags: str) -> subprocess.Comple
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_refuses_what_was_neither_scrubbed_nor_cleared(stage, tmp_path):
     ended = run(stage, tmp_path, f"My card is {CARD}, number")
@@ -39,12 +40,14 @@ def test_a_stage_refuses_what_was_neither_scrubbed_nor_cleared(stage, tmp_path):
     assert run(stage, tmp_path, f"My card is {CARD}", "--allow_unscrubbed").returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_users_own_clean_data_needs_no_flag(stage, tmp_path):
     ended = run(stage, tmp_path, "What is the fee of order 4111?")
     assert ended.returncode == 0, ended.stderr
 
 
+@pytest.mark.slow
 def test_sft_leaves_out_demonstrations_that_break_a_blocker_rule(tmp_path):
     data = tmp_path / "mine.jsonl"
     said = ["Your return is guaranteed.", *(f"The fee is {n}%." for n in range(9))]
