@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from inhouse.errors import InputError
+from inhouse.files import read_utf8
 from inhouse.normalise import Span, normalise
 
 # First names and surnames that are also words, months, places or things of finance.
@@ -99,13 +100,7 @@ class Names:
         Raises:
             InputError: no such file, not UTF-8, or no name in it.
         """
-        try:
-            text = path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path} is not UTF-8 at byte {error.start}") from None
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}") from None
-        names = [line.strip() for line in text.splitlines()]
+        names = [line.strip() for line in read_utf8(path).splitlines()]
         names = [name for name in names if name and not name.startswith("#")]
         if not names:
             raise InputError(f"{path} holds no name: expected one a line")

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from inhouse.errors import GateError, InputError
-from inhouse.files import sha256, write_atomically
+from inhouse.files import read_utf8, sha256, write_atomically
 from inhouse.names import Names
 from inhouse.privacy import Entity, scan
 
@@ -250,12 +250,7 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         InputError: with file and line; never with what stands there.
     """
-    try:
-        text = path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 at byte {error.start}") from None
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    text = read_utf8(path)
     if path.suffix not in (".jsonl", ".json"):
         yield 1, {"text": text}
         return
