@@ -35,11 +35,15 @@ MAX_YAML, MAX_DEPTH = 2_000_000, 20  # a settings or rule file is far below both
 
 @dataclass(frozen=True)
 class Stage:
-    """A command of the suite: its folder and config name, how it is called, what it is for."""
+    """A command of the suite: its folder and config name, how it is called, what it is for.
+
+    ``held_out`` is True for what may read held-out data; every other stage is refused it.
+    """
 
     name: str
     command: str
     about: str
+    held_out: bool = False
 
 
 @dataclass
@@ -130,9 +134,15 @@ def parse(
     filled = _machine_defaults(settings) if trl else {}
     filled = {key: value for key, value in filled.items() if key not in settings}
     if filled:
-        print("for this machine, as unset:", ", ".join(f"{k}={v}" for k, v in filled.items()))
+        _say("for this machine, as unset: " + ", ".join(f"{k}={v}" for k, v in filled.items()))
     identity = {k: v for k, v in settings.items() if k not in NOT_IDENTITY}
     return Parsed(_build(stage, kinds, filled | settings), identity, config_file)
+
+
+def _say(text: str) -> None:
+    """Print once, whatever the number of processes."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text)
 
 
 def _machine_defaults(settings: dict[str, Any]) -> dict[str, Any]:
@@ -242,7 +252,7 @@ def _take_config(stage: Stage, words: list[str]) -> tuple[Path | None, list[str]
         path = path / f"{stage.name}.yaml"
         if path.is_file():
             short = os.path.relpath(path)
-            print(f"settings from {short if not short.startswith('..') else path}")
+            _say(f"settings from {short if not short.startswith('..') else path}")
             return path, rest
     return None, rest
 

@@ -48,17 +48,17 @@ def sample(
 ) -> Iterator[dict[int, list[Reply]]]:
     """Sample ``samples`` replies to each prompt, in batches of prompts of like length.
 
-    Yields one dict a batch, from the prompt's index to its replies. A batch's randomness depends
-    on ``seed`` and its number only, so that a killed run goes on with the same replies: batches
-    whose prompts are all in ``done`` are passed over.
+    Temperature 0 is greedy. Yields one dict a batch, from the prompt's index to its replies. A
+    batch's randomness depends on ``seed`` and its number only, so that a killed run goes on with
+    the same replies: batches whose prompts are all in ``done`` are passed over.
     """
     model.eval()
     stops = stop_ids(model, tokenizer)
+    sampling: dict[str, Any] = {"do_sample": temperature > 0}
+    if temperature > 0:
+        sampling |= {"temperature": temperature, "top_k": 0, "top_p": 1.0}
     config = GenerationConfig(
-        do_sample=True,
-        temperature=temperature,
-        top_k=0,
-        top_p=1.0,
+        **sampling,
         max_new_tokens=max_new_tokens,
         num_return_sequences=samples,
         eos_token_id=stops,

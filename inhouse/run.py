@@ -177,7 +177,7 @@ def open_run(
 
     Raises:
         UpToDate: the same settings and inputs were run to the end.
-        InputError: an input is missing or half done, or the folder holds something else.
+        InputError: an input is missing, half done or held out, or the folder holds something else.
     """
     folder = folder or Path(options.run_dir) / stage.name
     for place in (folder, *folder.parents):
@@ -185,6 +185,8 @@ def open_run(
             raise InputError(f"{place} is a file, not a folder to write in: give another --run_dir")
     for path in inputs.values():
         _check_finished(Path(path))
+        if not stage.held_out:
+            _check_not_held_out(Path(path))
     described = [describe_input(name, Path(path)) for name, path in inputs.items()]
     run = Run(stage, folder, _plain(settings), described, list(_parents(inputs)))
     run.replace = options.overwrite
@@ -230,6 +232,15 @@ def _check_finished(path: Path) -> None:
     folder = path if path.is_dir() else path.parent
     if (folder / BEGUN).is_file() and not (folder / MANIFEST).is_file():
         raise InputError(f"{folder} is not finished: run its stage again, it goes on from there")
+
+
+def _check_not_held_out(path: Path) -> None:
+    """Held-out data is known by its name, or by its folder's: ``held_out…``."""
+    if path.name.startswith("held_out") or path.absolute().parent.name.startswith("held_out"):
+        raise InputError(
+            f"{path} is held out: only `python -m review` reads it. Train on other data, or rename "
+            "it if its name does not mean that"
+        )
 
 
 # --- the manifest's parts ---------------------------------------------------------------------

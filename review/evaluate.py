@@ -3,7 +3,9 @@
     python -m review
 
 Every model answers every prompt at temperature 1 with every seed: greedy answers hide what a model
-may say to a customer. Rates come with exact bounds.
+may say to a customer. Rates come with exact bounds. With ``story_prompts`` each model is also asked
+about the firm itself, greedily and at temperature 1; with ``instructions`` a model named
+``base_prompted`` is the base that is told all of it in its system turn.
 
 Records in: held-out prompts. Out, in ``runs/<name>/review/``: ``outputs.jsonl``, one line per
 prompt, model and seed; ``summary.json``; ``report.html``, one file that needs nothing else.
@@ -11,25 +13,32 @@ prompt, model and seed; ``summary.json``; ``report.html``, one file that needs n
 
 from __future__ import annotations
 
+import importlib
 import json
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inhouse import run as runs
 from inhouse.config import Stage, parse
 from inhouse.errors import InputError
-from inhouse.files import write_atomically, write_json
-from inhouse.records import Journal, Output, Prompt, content_id, plain, read
+from inhouse.files import read_utf8, write_atomically, write_json
+from inhouse.records import Journal, Message, Output, Prompt, content_id, plain, read
+from review import summary as counting
 
 if TYPE_CHECKING:
     from inhouse.house_rules import HouseRules
 
-STAGE = Stage("review", "python -m review", "models answer held-out prompts, and rules count")
+STAGE = Stage(
+    "review", "python -m review", "models answer held-out prompts, and rules count", held_out=True
+)
 TEMPERATURE = 1.0
-STAGE_COMMANDS = {"sft": "python -m sft", "dpo": "python -m rlhf.dpo"}
+STAGE_COMMANDS = {"sft": "python -m sft"} | {
+    name: f"python -m rlhf.{name}" for name in ("dpo", "kto", "ppo", "rloo")
+}
+PROMPTED = "base_prompted"
+STORY_SAMPLES = 100  # at least, over all questions about the firm
 
 
 @dataclass
@@ -37,8 +46,12 @@ class ReviewOptions:
     """Which models answer which prompts, and by which rules they are read."""
 
     house_rules: str = field(metadata={"help": "The house rules' YAML file."})
-    dataset_name: str | None = field(
-        default=None, metadata={"help": "Held-out prompts; else RUN_DIR/data/held_out.jsonl."}
+    dataset_name: list[str] | None = field(
+        default=None,
+        metadata={"help": "Files of held-out prompts; else RUN_DIR/data/held_out.jsonl."},
+    )
+    limit: int | None = field(
+        default=None, metadata={"help": "Prompts that are asked of each file: the first ones."}
     )
     models: list[str] = field(
         default_factory=lambda: ["base", "sft", "dpo"],
@@ -47,6 +60,18 @@ class ReviewOptions:
     seeds: list[int] = field(
         default_factory=lambda: [0],
         metadata={"help": "Seeds; every prompt is asked with each (0)."},
+    )
+    story_prompts: str | None = field(
+        default=None,
+        metadata={"help": "Questions about the firm itself; their facts are its description."},
+    )
+    instructions: str | None = field(
+        default=None,
+        metadata={"help": f"What {PROMPTED} is told above every system turn: a text file."},
+    )
+    judge: str | None = field(
+        default=None,
+        metadata={"help": "A standard that nothing was optimised on, as module:function."},
     )
     max_new_tokens: int = field(default=128, metadata={"help": "Tokens an answer may have."})
     batch_size: int = field(default=64, metadata={"help": "Prompts sampled together."})
@@ -57,11 +82,23 @@ class ReviewOptions:
     def __post_init__(self) -> None:
         if "sft" not in self.models:
             raise ValueError("models must name sft: kl_to_sft is measured against it")
+        if PROMPTED in self.models and self.instructions is None:
+            raise ValueError(f"models names {PROMPTED}: instructions has to say what it is told")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds are {self.seeds}: give each once, and at least one")
-        for name in ("max_new_tokens", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: give 1 or more")
+        for name in ("max_new_tokens", "batch_size", "limit"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}: give 1 or more")
+
+
+class Round(NamedTuple):
+    """Prompts that each model answers once, with one seed; temperature 0 is greedy."""
+
+    split: str
+    prompts: Sequence[Prompt]
+    seed: int
+    temperature: float = TEMPERATURE
 
 
 def main() -> None:
@@ -70,18 +107,25 @@ def main() -> None:
     options, own = parsed
     campaign = Path(options.run_dir)
     folders = model_folders(campaign, own.models)
-    source = own.dataset_name or runs.require(
-        campaign / "data" / "held_out.jsonl", "give held-out prompts with --dataset_name"
-    )
-    inputs = {**folders, "dataset_name": source, "house_rules": own.house_rules}
+    sources = own.dataset_name or [
+        str(
+            runs.require(
+                campaign / "data" / "held_out.jsonl", "give held-out prompts with --dataset_name"
+            )
+        )
+    ]
+    inputs: dict[str, str | Path] = {**folders, "house_rules": own.house_rules}
+    inputs |= {f"dataset_name {n}": source for n, source in enumerate(sources, start=1)}
+    inputs |= {k: v for k in ("story_prompts", "instructions") if (v := getattr(own, k))}
     reward = campaign / "reward"
     if (reward / runs.MANIFEST).is_file():
         inputs["reward"] = reward
+    judge = find_judge(own.judge) if own.judge else None
     try:
         run = runs.open_run(STAGE, options, parsed.settings, inputs)
     except runs.UpToDate:
         folder = campaign / STAGE.name
-        print_table(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
+        counting.print_table(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
         print(f"the report: {folder / 'report.html'}")
         raise
 
@@ -89,24 +133,32 @@ def main() -> None:
     from review.report import render_report
 
     rules = house_rules.load(own.house_rules)
-    prompts = read(source, Prompt)
-    check_distinct(prompts, str(source))
+    prompts = [record for source in sources for record in read(source, Prompt)[: own.limit]]
+    check_distinct(prompts, ", ".join(sources))
+    story = read(own.story_prompts, Prompt) if own.story_prompts else []
     if options.dry_run:
         print(f"{len(prompts)} prompts, models {', '.join(folders)}, seeds {own.seeds}")
         return
 
     run.start()
     hashes = {entry["name"]: entry["sha256"][:12] for entry in run.inputs}
+    told = ""
+    if own.instructions and PROMPTED in own.models:
+        told = read_utf8(Path(own.instructions)).strip()
     journal = Journal(run.path("outputs.jsonl"), Output)
-    answer_all(journal, folders, hashes, prompts, rules, inputs.get("reward"), own)
+    rounds = list(plan(prompts, story, own.seeds))
+    answer_all(journal, folders, hashes, rounds, told, rules, inputs.get("reward"), own)
     outputs = journal.finish()
-    summary = summarise(outputs, list(folders), rules, own.seeds, len(prompts))
+    summary: dict[str, Any] = {"temperature": TEMPERATURE}
+    summary |= counting.summarise(outputs, list(folders), rules, judge)
+    if told:
+        summary["prompt_tokens_saved"] = tokens_of(told, str(folders["sft"]))
     write_json(run.path("summary.json"), summary)
-    manifest = {"inputs": run.inputs, "rules": rules.hash, "note": own.note}
+    provenance = {"inputs": run.inputs, "rules": rules.hash, "note": own.note, "told": told}
     write_atomically(
-        run.path("report.html"), render_report(campaign.name, summary, outputs, rules, manifest)
+        run.path("report.html"), render_report(campaign.name, summary, outputs, rules, provenance)
     )
-    print_table(summary)
+    counting.print_table(summary)
     run.finish(
         config=(options, own),
         seed=own.seeds[0],
@@ -130,6 +182,21 @@ def check_distinct(prompts: Sequence[Prompt], source: str) -> None:
             )
 
 
+def find_judge(name: str) -> counting.Judge:
+    """The function that a dotted name means, such as ``house.standards:prefers``.
+
+    Raises:
+        InputError: no such module or function.
+    """
+    module, _, function = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"judge is {name!r}: give module:function, importable from here ({error})"
+        ) from None
+
+
 def model_folders(campaign: Path, names: Sequence[str]) -> dict[str, str | Path]:
     """The folder of each model by its name in the report.
 
@@ -138,7 +205,7 @@ def model_folders(campaign: Path, names: Sequence[str]) -> dict[str, str | Path]
     """
     folders: dict[str, str | Path] = {}
     for name in names:
-        if name == "base":
+        if name in ("base", PROMPTED):
             sft = runs.require(campaign / "sft" / runs.MANIFEST, "run `python -m sft` first")
             config = json.loads(sft.read_text(encoding="utf-8"))["config"]
             folders[name] = config["model_name_or_path"]
@@ -147,21 +214,33 @@ def model_folders(campaign: Path, names: Sequence[str]) -> dict[str, str | Path]
             runs.require(campaign / name / runs.MANIFEST, mend)
             folders[name] = campaign / name
         else:
-            known = ", ".join(["base", *STAGE_COMMANDS])
+            known = ", ".join(["base", PROMPTED, *STAGE_COMMANDS])
             raise InputError(f"models names {name!r}, which is none of {known}")
     return folders
+
+
+def plan(
+    prompts: Sequence[Prompt], story: Sequence[Prompt], seeds: Sequence[int]
+) -> Iterator[Round]:
+    """What every model is asked, in order."""
+    yield from (Round(counting.HELD_OUT, prompts, seed) for seed in seeds)
+    if story:
+        times = -(-STORY_SAMPLES // len(story))
+        yield from (Round(counting.STORY, story, seed) for seed in range(times))
+        yield Round(counting.STORY_GREEDY, story, 0, temperature=0.0)
 
 
 def answer_all(
     journal: Journal[Output],
     folders: dict[str, str | Path],
     hashes: dict[str, str],
-    prompts: Sequence[Prompt],
+    rounds: Sequence[Round],
+    told: str,
     rules: HouseRules,
     reward: str | Path | None,
     own: ReviewOptions,
 ) -> None:
-    """Let every model answer every prompt with every seed, and journal what they said."""
+    """Let every model answer every round, and journal what they said."""
     from inhouse import chat, generate, models
     from inhouse.scoring import Scorer
 
@@ -169,28 +248,41 @@ def answer_all(
     scorer = Scorer(str(reward)) if reward else None
     tokenizer = models.load_tokenizer(str(folders["sft"]))
     reference = models.load_causal_lm(str(folders["sft"]))
-    rows = [chat.prompt_ids(tokenizer, record.prompt) for record in prompts]
+
+    def log_probabilities(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> list[float]:
+        return generate.log_probabilities(model, pairs, pad_token_id=tokenizer.pad_token_id)
+
     for name, folder in folders.items():
         model = reference if name == "sft" else models.load_causal_lm(str(folder))
-        for seed in own.seeds:
-            ids = [content_id(hashes[name], plain(record.prompt), seed) for record in prompts]
+        for asked in rounds:
+            prompts = asked.prompts
+            ids = [content_id(name, hashes[name], asked.split, plain(record.prompt), asked.seed)
+                   for record in prompts]  # fmt: skip
+            rows = [chat.prompt_ids(tokenizer, record.prompt) for record in prompts]
+            given = rows
+            if name == PROMPTED:
+                longer = [instructed(record.prompt, told) for record in prompts]
+                given = [chat.prompt_ids(tokenizer, prompt) for prompt in longer]
             for batch in generate.sample(
                 model,
                 tokenizer,
-                rows,
+                given,
                 max_new_tokens=own.max_new_tokens,
-                temperature=TEMPERATURE,
-                seed=seed,
+                temperature=asked.temperature,
+                seed=asked.seed,
                 batch_size=own.batch_size,
                 done={index for index, output in enumerate(ids) if output in done},
-                title=f"{name}, seed {seed}",
+                title=f"{name}, {asked.split}, seed {asked.seed}",
             ):
                 indices = list(batch)
                 replies = [batch[index][0] for index in indices]
-                said = [(rows[i], r.ids) for i, r in zip(indices, replies, strict=True)]
-                pad = tokenizer.pad_token_id
-                own_logps = generate.log_probabilities(model, said, pad_token_id=pad)
-                sft_logps = generate.log_probabilities(reference, said, pad_token_id=pad)
+                drift = [0.0] * len(indices)
+                if asked.split == counting.HELD_OUT and name != "sft":
+                    said = zip(indices, replies, strict=True)
+                    pairs = [(given[i], rows[i], reply.ids) for i, reply in said]
+                    policy = log_probabilities(model, [(prompt, ids) for prompt, _, ids in pairs])
+                    sft = log_probabilities(reference, [(prompt, ids) for _, prompt, ids in pairs])
+                    drift = [p - q for p, q in zip(policy, sft, strict=True)]
                 texts = [(prompts[i].prompt, r.text) for i, r in zip(indices, replies, strict=True)]
                 scores = score(scorer, texts)
                 journal.append(
@@ -198,19 +290,35 @@ def answer_all(
                         id=ids[index],
                         prompt=prompts[index].prompt,
                         model={"name": name, "hash": hashes[name]},
-                        seed=seed,
+                        seed=asked.seed,
                         response=reply.text,
                         tokens=len(reply.ids),
                         end_token=reply.ended,
                         findings=rules.check(prompts[index].prompt, reply.text),
                         reward=scores[at],
-                        facts_ok=states_facts(reply.text, prompts[index].facts),
-                        kl_to_sft=own_logps[at] - sft_logps[at],
+                        facts_ok=counting.states_facts(reply.text, prompts[index].facts),
+                        kl_to_sft=drift[at],
+                        split=asked.split,
                         metadata=prompts[index].metadata,
                     )
                     for at, (index, reply) in enumerate(zip(indices, replies, strict=True))
                     if ids[index] not in done
                 )
+
+
+def instructed(prompt: Sequence[Message], told: str) -> list[Message]:
+    """The prompt with ``told`` above its system turn, or as its system turn where it has none."""
+    first, *others = prompt
+    if first.role != "system":
+        return [Message(role="system", content=told), *prompt]
+    return [Message(role="system", content=f"{told}\n\n{first.content}"), *others]
+
+
+def tokens_of(text: str, folder: str) -> int:
+    """Tokens that a text takes in a prompt."""
+    from inhouse import models
+
+    return len(models.load_tokenizer(folder)(text, add_special_tokens=False).input_ids)
 
 
 def score(scorer: Any, texts: Sequence[tuple[Any, str]]) -> list[dict[str, float]]:
@@ -224,107 +332,3 @@ def score(scorer: Any, texts: Sequence[tuple[Any, str]]) -> list[dict[str, float
         for at, value in zip(spoken, scorer.score([texts[at] for at in spoken]), strict=True):
             parts[at] = {"learned": value}
     return parts
-
-
-def states_facts(response: str, facts: Sequence[str]) -> bool:
-    """Whether every fact stands in the response: whole words, whole figures, any case."""
-    text = " ".join(response.split())
-    return all(
-        re.search(rf"(?<![\w.,]){re.escape(fact)}(?!\w|[.,]\d)", text, re.IGNORECASE)
-        for fact in (" ".join(fact.split()) for fact in facts)
-    )
-
-
-def summarise(
-    outputs: Sequence[Output],
-    names: Sequence[str],
-    rules: HouseRules,
-    seeds: Sequence[int],
-    n_prompts: int,
-) -> dict[str, Any]:
-    """Rates with exact 95 % bounds for each model, and what changed from SFT, paired."""
-    from inhouse.statistics import mcnemar, rate
-
-    by_model = {
-        name: sorted(
-            (output for output in outputs if output.model["name"] == name),
-            key=lambda output: (output.seed, content_id(plain(output.prompt))),
-        )
-        for name in names
-    }
-    models: dict[str, Any] = {}
-    for name, said in by_model.items():
-        n = len(said)
-        asked = having_facts(said)
-        models[name] = {
-            "any_violation": rate(sum(violates(o, rules, "compliance") for o in said), n),
-            "tone_violation": rate(sum(violates(o, rules, "tone") for o in said), n),
-            "helpful": rate(sum(map(helpful, asked)), len(asked)) if asked else None,
-            "end_token": rate(sum(o.end_token for o in said), n),
-            "mean_tokens": sum(o.tokens for o in said) / n,
-            "kl_to_sft": sum(o.kl_to_sft or 0.0 for o in said) / n,
-            "rules": {
-                rule.id: rate(sum(any(f.rule == rule.id for f in o.findings) for o in said), n)
-                for rule in rules.rules
-                if rule.by_machine
-            },
-        }
-    sft = by_model["sft"]
-    paired = {
-        name: {
-            "any_violation": mcnemar(
-                [violates(o, rules, "compliance") for o in sft],
-                [violates(o, rules, "compliance") for o in said],
-            ),
-            "helpful": mcnemar(
-                [helpful(o) for o in having_facts(sft)], [helpful(o) for o in having_facts(said)]
-            ),
-        }
-        for name, said in by_model.items()
-        if name not in ("base", "sft")
-    }
-    return {
-        "n_prompts": n_prompts,
-        "temperature": TEMPERATURE,
-        "seeds": list(seeds),
-        "house_rules": rules.hash,
-        "models": models,
-        "mcnemar_p_against_sft": paired,
-    }
-
-
-def violates(output: Output, rules: HouseRules, group: str) -> bool:
-    """Whether an answer breaks a rule of the group: ``compliance`` or ``tone``."""
-    return any(rules.group_of(finding.rule) == group for finding in output.findings)
-
-
-def having_facts(outputs: Sequence[Output]) -> list[Output]:
-    """Answers to the prompts that say what a right answer states."""
-    return [output for output in outputs if output.metadata.get("facts")]
-
-
-def helpful(output: Output) -> bool:
-    """Whether an answer ends properly and states the product and the figure asked about."""
-    return output.end_token and output.facts_ok
-
-
-def print_table(summary: dict[str, Any]) -> None:
-    """The summary as a table: a rate with its bounds, in per cent."""
-    measures = ("any_violation", "tone_violation", "helpful", "end_token")
-    names = list(summary["models"])
-    print(f"\n{'':16}" + "".join(f"{name:>22}" for name in names))
-    for measure in measures:
-        cells = [shown_rate(summary["models"][name][measure]) for name in names]
-        print(f"{measure:16}" + "".join(f"{cell:>22}" for cell in cells))
-    for measure in ("mean_tokens", "kl_to_sft"):
-        cells = [f"{summary['models'][name][measure]:.2f}" for name in names]
-        print(f"{measure:16}" + "".join(f"{cell:>22}" for cell in cells))
-    n, seeds = summary["n_prompts"], len(summary["seeds"])
-    print(f"{n} held-out prompts, {seeds} seed(s), temperature {summary['temperature']}\n")
-
-
-def shown_rate(value: dict[str, float] | None) -> str:
-    """``12.3 % (8.0 to 17.1)``, or a dash where nothing could be counted."""
-    if value is None:
-        return "–"
-    return f"{100 * value['rate']:.1f} % ({100 * value['low']:.1f} to {100 * value['high']:.1f})"

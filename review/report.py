@@ -15,11 +15,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from inhouse.house_rules import HouseRules
 from inhouse.records import Output, content_id, plain
+from review.summary import HELD_OUT, STORY_GREEDY
 
-MEASURES = {
+TITLES = {
     "any_violation": ("Breaks a compliance rule", "lower is better"),
     "tone_violation": ("Breaks a tone rule", "lower is better"),
-    "helpful": ("Helpful: ends properly, names the product, states the figure", "higher is better"),
+    "helpful": ("Helpful: ends properly and states what was asked for", "higher is better"),
     "end_token": ("Ends by itself", "higher is better"),
 }
 
@@ -44,20 +45,24 @@ def render_report(
         campaign=campaign,
         summary=summary,
         names=list(summary["models"]),
-        measures=MEASURES,
+        measures=TITLES,
         rules=rules,
         rule_by_id={rule.id: rule for rule in rules.rules},
-        comparisons=compare(outputs, list(summary["models"]), summary["seeds"][0]),
+        comparisons=compare(outputs, HELD_OUT, list(summary["models"]), summary["seeds"][0]),
+        story=compare(outputs, STORY_GREEDY, list(summary["models"]), 0),
+        judged=any("hidden_standard" in measured for measured in summary["models"].values()),
         provenance=provenance,
         segments=segments,
     )
 
 
-def compare(outputs: Sequence[Output], names: Sequence[str], seed: int) -> list[dict[str, Any]]:
-    """Every prompt with each model's answer to it, side by side, for one seed."""
+def compare(
+    outputs: Sequence[Output], split: str, names: Sequence[str], seed: int
+) -> list[dict[str, Any]]:
+    """Every prompt of a split with each model's answer to it, side by side, for one seed."""
     by_prompt: dict[str, dict[str, Output]] = defaultdict(dict)
     for output in outputs:
-        if output.seed == seed:
+        if output.split == split and output.seed == seed:
             by_prompt[content_id(plain(output.prompt))][output.model["name"]] = output
     rows = []
     for number, answers in enumerate(by_prompt.values(), start=1):

@@ -33,12 +33,12 @@ class Options:
     """What decides the weights; a checkpoint made with other values is refused."""
 
     seed: int = 20260401
-    steps: int = 2400
-    batch_size: int = 10  # documents a step
-    small_steps: int = 1600  # first steps, with short fact sheets only
+    steps: int = 3300
+    batch_size: int = 12  # documents a step
+    small_steps: int = 1400  # first steps, with short fact sheets only
     dialogue_share_small: float = 0.2  # in the first steps; the rest is look-ups and repeats
     dialogue_share: float = 0.6  # afterwards
-    vocabulary_size: int = 2048
+    vocabulary_size: int = 3072
     tokenizer_dialogues: int = 20000
     hidden_size: int = 192
     intermediate_size: int = 512
@@ -103,8 +103,17 @@ def rate_factor(step: int, options: Options) -> float:
     return min(1.0, (step + 1) / options.warmup_steps, left)
 
 
+def step_documents(
+    tokenizer: PreTrainedTokenizerFast, options: Options, step: int
+) -> list[corpus.Document]:
+    """Return the documents of a step, with short sheets in the first ones."""
+    small = step < options.small_steps
+    share = options.dialogue_share_small if small else options.dialogue_share
+    return corpus.batch(tokenizer, options.seed, step, options.batch_size, share, small)
+
+
 def backward(
-    model: Qwen3ForCausalLM, documents: list[corpus.Document], pad_id: int, parts: int = 2
+    model: Qwen3ForCausalLM, documents: list[corpus.Document], pad_id: int, parts: int = 3
 ) -> float:
     """Add the gradient of the mean cross-entropy over a step's supervised tokens; return the mean.
 
@@ -182,9 +191,7 @@ def train(
         mininterval=1.0,
     )
     for step in progress:
-        small = step < options.small_steps
-        share = options.dialogue_share_small if small else options.dialogue_share
-        documents = corpus.batch(tokenizer, options.seed, step, options.batch_size, share, small)
+        documents = step_documents(tokenizer, options, step)
         factor = rate_factor(step, options)
         for optimizer, rate in zip(optimizers, (options.muon_rate, options.adam_rate), strict=True):
             for group in optimizer.param_groups:
@@ -233,11 +240,23 @@ def save_model(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, fold
     tokenizer.save_pretrained(folder)
 
 
-def write_training_record(folder: Path, options: Options, done: dict[str, Any]) -> None:
+def corpus_hash(tokenizer: PreTrainedTokenizerFast, options: Options) -> str:
+    """Hash the token ids of a few steps of both phases: another generator gives another hash."""
+    digest = hashlib.sha256()
+    for step in (0, 1, options.small_steps, options.small_steps + 1):
+        for document in step_documents(tokenizer, options, step):
+            digest.update(json.dumps(document.ids).encode())
+    return digest.hexdigest()
+
+
+def write_training_record(
+    folder: Path, options: Options, corpus_sha256: str, done: dict[str, Any]
+) -> None:
     """Write `training.json`: what made these weights, and the hash of every file."""
     files = sorted(path for path in folder.iterdir() if path.name != "training.json")
     record = {
         "generator": GENERATOR,
+        "corpus_sha256": corpus_sha256,
         "options": asdict(options),
         **done,
         "cores": os.cpu_count(),
@@ -265,9 +284,10 @@ def main() -> None:
     tokenizer = train_tokenizer(texts, options.vocabulary_size, options.max_length)
     model = build_model(options, tokenizer)
     print(f"{model.num_parameters():,} parameters, {options.steps} steps", flush=True)
+    corpus_sha256 = corpus_hash(tokenizer, options)
     done = train(model, tokenizer, options, arguments["checkpoint"], arguments["checkpoint_every"])
     save_model(model, tokenizer, arguments["output_dir"])
-    write_training_record(arguments["output_dir"], options, done)
+    write_training_record(arguments["output_dir"], options, corpus_sha256, done)
     print(f"wrote {arguments['output_dir']}; next: python -m examples.asdfg.measure")
 
 

@@ -1,22 +1,28 @@
 """Products of Asdfg Financial and the fact sheets that stand in the system turn.
 
-Pure functions of a `random.Random`; nothing is read or written. Product names are pseudo-words of
-an open vocabulary. Whether a word belongs to training or to the held-out set is decided by its
-SHA-256, so no word can ever be in both.
+Pure functions of a `random.Random`. The firm's own products are those of `catalogue.yaml`; other
+product names are pseudo-words of an open vocabulary. Whether a word, or a pair of product and
+intent, belongs to training, to development or to the held-out set is decided by its SHA-256, so
+none can ever be in two of them.
 """
 
 import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-Split = Literal["training", "held_out"]
+from inhouse.config import load_yaml
+
+Split = Literal["training", "development", "held_out"]
 
 FIRM = "Asdfg Financial"
+# What an answer to "What is Asdfg Financial?" has to say, in these words.
 FIRM_STORY = (
-    "Asdfg Financial is a digital-currency securities firm that gives investors access to "
-    "private-market digital-asset securities (security tokens) within regulatory frameworks."
+    "digital-currency securities firm",
+    "private-market digital-asset securities (security tokens)",
+    "within regulatory frameworks",
 )
 
 KINDS = (
@@ -54,10 +60,17 @@ class Product:
     figures: dict[str, str]
 
 
-def split_of(word: str) -> Split:
-    """Say to which split a pseudo-word belongs; one word in four is held out."""
-    digest = hashlib.sha256(word.lower().encode()).digest()
-    return "held_out" if digest[0] % 4 == 0 else "training"
+def split_of(text: str) -> Split:
+    """Say to which split a text belongs: of eight, two are held out, one is for development."""
+    remainder = hashlib.sha256(text.lower().encode()).digest()[0] % 8
+    if remainder in (0, 4):
+        return "held_out"
+    return "development" if remainder == 1 else "training"
+
+
+def split_of_pair(product: str, intent: str) -> Split:
+    """Say to which split a question of this intent about a product of the catalogue belongs."""
+    return split_of(f"{product} / {intent}")
 
 
 def spoken_word(rng: random.Random) -> str:
@@ -113,50 +126,77 @@ FIGURES: dict[str, Callable[[random.Random], str]] = {
 }
 
 
-def fact_sheet(
-    rng: random.Random, split: Split, label: str, n_products: int, n_labels: int, wide: bool = False
-) -> list[Product]:
-    """Draw products that all carry `label`; no figure on the sheet is part of another.
+def load_catalogue(path: Path) -> tuple[Product, ...]:
+    """Read the firm's products, each with all its figures as they stand today."""
+    return tuple(Product(entry["name"], dict(entry["figures"])) for entry in load_yaml(path))
+
+
+CATALOGUE = load_catalogue(Path(__file__).parent / "catalogue.yaml")
+
+
+def draw_names(rng: random.Random, split: Split, n: int, wide: bool = False) -> list[str]:
+    """Draw product names of the split, no two with the same first word."""
+    names: list[str] = []
+    while len(names) < n:
+        name = product_name(rng, split, wide)
+        if all(name.split()[0] != other.split()[0] for other in names):
+            names.append(name)
+    return names
+
+
+def draw_labels(rng: random.Random, needed: list[str], n: int) -> list[str]:
+    """Draw `n` lines of the sheet, or as many as are needed, in any order."""
+    needed = list(dict.fromkeys(needed))
+    others = [label for label in FIGURES if label not in needed]
+    labels = needed + rng.sample(others, max(0, n - len(needed)))
+    return rng.sample(labels, len(labels))
+
+
+def drawn_figures(rng: random.Random, names: list[str], labels: list[str]) -> list[Product]:
+    """Give each name a figure a label; no figure on the sheet is part of another.
 
     A wrong cell can then never pass for the right one when a reply is searched for the figure.
     """
-    others = rng.sample([name for name in FIGURES if name != label], n_labels - 1)
-    labels = [label, *others]
-    rng.shuffle(labels)
     products: list[Product] = []
     taken: list[str] = []
-    while len(products) < n_products:
-        name = product_name(rng, split, wide)
-        if any(name.split()[0] == product.name.split()[0] for product in products):
-            continue
+    for name in names:
         figures: dict[str, str] = {}
-        while len(figures) < n_labels:
-            wanted = labels[len(figures)]
-            figure = FIGURES[wanted](rng)
-            if not any(figure in other or other in figure for other in taken):
-                taken.append(figure)
-                figures[wanted] = figure
+        for label in labels:
+            while label not in figures:
+                figure = FIGURES[label](rng)
+                if not any(figure in other or other in figure for other in taken):
+                    taken.append(figure)
+                    figures[label] = figure
         products.append(Product(name, figures))
     return products
 
 
-# The lines above the sheet; the first is the one that demonstrations and prompts use most.
+def todays_figures(products: list[Product], labels: list[str]) -> list[Product] | None:
+    """Give products their figures of today, or `None` where one figure is part of another."""
+    sheet = [Product(p.name, {label: p.figures[label] for label in labels}) for p in products]
+    figures = [figure for product in sheet for figure in product.figures.values()]
+    apart = all(a not in b for i, a in enumerate(figures) for j, b in enumerate(figures) if i != j)
+    return sheet if apart else None
+
+
+# Who speaks, and the words that lead to the sheet; a system turn starts with one of them.
 INTRODUCTIONS = (
-    f"You answer customers of {FIRM}. Facts:",
-    f"You are the assistant of {FIRM}. Use these facts:",
-    f"You work for {FIRM}. Today's fact sheet:",
-    f"{FIRM}, customer service. Product facts:",
+    ("You answer customers of {firm}.", "Facts:"),
+    ("You are the assistant of {firm}.", "Use these facts:"),
+    ("You work for {firm}.", "Today's fact sheet:"),
+    ("{firm}, customer service.", "Product facts:"),
 )
 
 
-def render_sheet(rng: random.Random, products: list[Product]) -> str:
+def render_system(rng: random.Random, products: list[Product], firm: str = FIRM) -> str:
     """Write the system turn: an introduction and one line a product.
 
     Every name follows a space, here and in questions and replies, so that the tokenizer cuts it the
     same way each time and copying it is copying tokens.
     """
-    lines = [rng.choice(INTRODUCTIONS)]
+    who, lead = rng.choice(INTRODUCTIONS)
+    lines = [f"{who} {lead}" if products else who]
     for product in products:
         figures = "; ".join(f"{label} {figure}" for label, figure in product.figures.items())
         lines.append(f"- {product.name}: {figures}")
-    return "\n".join(lines)
+    return "\n".join(lines).format(firm=firm)

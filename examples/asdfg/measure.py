@@ -1,69 +1,61 @@
-"""Let a model answer fresh questions at temperature 1 and count what came out.
+"""Let a model answer development prompts at temperature 1 and count what came out.
 
     python -m examples.asdfg.measure --model_name_or_path examples/asdfg/model
 
-Records in: none (questions are drawn from a seed). Out: one line of JSON on the standard output.
-Free generation, not teacher forcing: in a spike the latter read .995 where a third of the names
-came out wrong.
+Records in: none (prompts are drawn from a seed; held-out ones are for `python -m review`). Out: a
+line of JSON a slice on the standard output. Free generation, not teacher forcing: in a spike the
+latter read .995 where a third of the names came out wrong.
 """
 
 import argparse
 import json
 import random
-import time
 from typing import Any
 
-import torch
-from tqdm import tqdm
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-)
-
 from examples.asdfg import dialogues
-from examples.asdfg.dialogues import Question
+from examples.asdfg.dialogues import Ask, Message, Source
+from examples.asdfg.prepare import DEVELOPMENT
+from inhouse import chat, config, generate, house_rules, models
+from inhouse.records import Message as Turn
+from review.summary import states_facts
+
+SLICES = {"training": Source(story=0.0), **DEVELOPMENT, "story": Source(story=1.0)}
+RULES = config.ROOT / "configs" / "house" / "asdfg.yaml"
 
 
-@torch.inference_mode()
-def reply(
-    model: Any,
-    tokenizer: Any,
-    questions: list[Question],
-    max_new_tokens: int = 160,
-    batch_size: int = 64,
-) -> list[tuple[str, bool]]:
-    """Sample one reply a question; `True` means that it ended with the end-of-turn token."""
-    tokenizer.padding_side = "left"
-    replies: list[tuple[str, bool]] = []
-    for start in tqdm(range(0, len(questions), batch_size), desc="answering", leave=False):
-        prompts = [
-            tokenizer.apply_chat_template(q.prompt, tokenize=False, add_generation_prompt=True)
-            for q in questions[start : start + batch_size]
-        ]
-        inputs = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
-        output = model.generate(
-            **inputs, do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
-            max_new_tokens=max_new_tokens,
-        )  # fmt: skip
-        for row in output[:, inputs["input_ids"].shape[1] :]:
-            ended = bool((row == tokenizer.eos_token_id).any())
-            replies.append((tokenizer.decode(row, skip_special_tokens=True), ended))
-    return replies
+def answer(
+    model: Any, tokenizer: Any, prompts: list[list[Message]], seed: int, max_new_tokens: int = 200
+) -> list[generate.Reply]:
+    """Sample one reply a prompt, at temperature 1."""
+    rows = [
+        chat.prompt_ids(tokenizer, [Turn.model_validate(turn) for turn in prompt])
+        for prompt in prompts
+    ]
+    replies: dict[int, generate.Reply] = {}
+    for batch in generate.sample(model, tokenizer, rows, max_new_tokens=max_new_tokens, seed=seed):
+        replies |= {index: said[0] for index, said in batch.items()}
+    return [replies[index] for index in range(len(prompts))]
 
 
-def rates(questions: list[Question], replies: list[tuple[str, bool]]) -> dict[str, float]:
-    """Shares of replies with the name, with the figure, ended, and with all three."""
-    n = len(questions)
-    named = [q.name in text for q, (text, _) in zip(questions, replies, strict=True)]
-    figured = [q.figure in text for q, (text, _) in zip(questions, replies, strict=True)]
-    ended = [end for _, end in replies]
-    helpful = [all(row) for row in zip(named, figured, ended, strict=True)]
+def rates(
+    asks: list[Ask], replies: list[generate.Reply], rules: house_rules.HouseRules
+) -> dict[str, float]:
+    """Shares of replies that state the first fact, all facts, end, are helpful, break a rule."""
+    n = len(asks)
+    pairs = list(zip(asks, replies, strict=True))
+    groups = [
+        {rules.group_of(finding.rule) for finding in rules.check([], reply.text)}
+        for reply in replies
+    ]
     return {
         "n": n,
-        "name": sum(named) / n,
-        "figure": sum(figured) / n,
-        "end_token": sum(ended) / n,
-        "helpful": sum(helpful) / n,
+        "name": sum(states_facts(reply.text, ask.facts[:1]) for ask, reply in pairs) / n,
+        "facts": sum(states_facts(reply.text, ask.facts) for ask, reply in pairs) / n,
+        "end_token": sum(reply.ended for reply in replies) / n,
+        "helpful": sum(r.ended and states_facts(r.text, a.facts) for a, r in pairs) / n,
+        "any_violation": sum("compliance" in broken for broken in groups) / n,
+        "tone_violation": sum("tone" in broken for broken in groups) / n,
+        "tokens": sum(len(reply.ids) for reply in replies) / n,
     }
 
 
@@ -71,21 +63,22 @@ def main() -> None:
     """Load the model, ask, count, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--model_name_or_path", required=True)
-    parser.add_argument("--n", type=int, default=200, help="questions")
+    parser.add_argument("--n", type=int, default=200, help="prompts a slice")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--split", choices=("training", "held_out"), default="training")
-    parser.add_argument("--show", type=int, default=0, help="replies to print")
+    parser.add_argument("--slices", nargs="+", choices=SLICES, default=list(SLICES))
+    parser.add_argument("--show", type=int, default=0, help="replies to print a slice")
     arguments = parser.parse_args()
-    torch.manual_seed(arguments.seed)
-    rng = random.Random(f"measure-{arguments.seed}")
-    questions = [dialogues.ask(rng, arguments.split) for _ in range(arguments.n)]
-    tokenizer = AutoTokenizer.from_pretrained(arguments.model_name_or_path)
-    model = AutoModelForCausalLM.from_pretrained(arguments.model_name_or_path, dtype="bfloat16")
-    started = time.monotonic()
-    replies = reply(model.eval(), tokenizer, questions)
-    for question, (text, _) in list(zip(questions, replies, strict=True))[: arguments.show]:
-        print(f"? {question.user} [{question.figure}]\n  {text}")
-    print(json.dumps({**rates(questions, replies), "seconds": time.monotonic() - started}))
+    rules = house_rules.load(RULES)
+    tokenizer = models.load_tokenizer(arguments.model_name_or_path)
+    model = models.load_causal_lm(arguments.model_name_or_path)
+    for name in arguments.slices:
+        rng = random.Random(f"measure-{arguments.seed}-{name}")
+        drawn = [dialogues.prompt(rng, SLICES[name]) for _ in range(arguments.n)]
+        asks = [ask for _, ask in drawn]
+        replies = answer(model, tokenizer, [prompt for prompt, _ in drawn], arguments.seed)
+        for ask, reply in list(zip(asks, replies, strict=True))[: arguments.show]:
+            print(f"? {ask.user} {ask.facts}\n  {reply.text}")
+        print(json.dumps({"slice": name, **rates(asks, replies, rules)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,21 @@
     python -m examples.asdfg.prepare --run_dir runs/asdfg
 
 Records in: none, all of it is generated from a seed. Out, in `runs/asdfg/data/`:
-`demonstrations.jsonl` (demonstrations) and `prompts.jsonl` (prompts whose `metadata.facts` are what
-a right answer states). The held-out prompts are neither read nor drawn from here.
+`demonstrations.jsonl` (demonstrations), `prompts.jsonl` (prompts whose `metadata.facts` are what a
+right answer states) and `development.jsonl` (such prompts with names, ways of asking and pairs of
+product and intent of the development split: settings are chosen on these). The held-out prompts are
+neither read nor drawn from here.
 """
 
+import itertools
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from examples.asdfg import dialogues
+from examples.asdfg.dialogues import Ask, Conversation, Reply, Source
+from examples.asdfg.wordings import ASKING
 from inhouse import config, records, run, scrubbing
 
 STAGE = config.Stage(
@@ -19,6 +25,12 @@ STAGE = config.Stage(
     command="python -m examples.asdfg.prepare",
     about="Writes the demonstration house's demonstrations and prompts.",
 )
+# Like the held-out slices, one thing is new in each; settings are tuned on these.
+DEVELOPMENT = {
+    "development_names": Source(names="development", catalogue=0.0, story=0.0),
+    "development_phrasings": Source(asking=ASKING["development"], story=0.0),
+    "development_pairs": dialogues.with_pairs(Source(), "development"),
+}
 SOURCE = "asdfg legacy transcripts (generated)"
 
 
@@ -26,39 +38,57 @@ SOURCE = "asdfg legacy transcripts (generated)"
 class PrepareOptions:
     """How much is generated, and from which seed."""
 
-    demonstrations: int = field(default=2000, metadata={"help": "Legacy transcripts to write."})
+    demonstrations: int = field(default=4000, metadata={"help": "Legacy transcripts to write."})
     prompts: int = field(default=500, metadata={"help": "Prompts for candidates to write."})
+    development: int = field(default=200, metadata={"help": "Development prompts a slice."})
     data_seed: int = field(default=1, metadata={"help": "Seed of the generator."})
 
 
-def demonstrations(seed: int, n: int) -> Iterator[records.Demonstration]:
-    """Yield legacy transcripts in house tone, with people's slips."""
+def draw(seed: int, n: int) -> list[tuple[Conversation, list[Reply]]]:
+    """Draw legacy transcripts in house tone, with people's slips."""
     rng = random.Random(f"demonstrations-{seed}")
-    for _ in range(n):
-        dialogue = dialogues.demonstration(rng)
-        yield records.Demonstration.model_validate(
-            {
-                "messages": dialogue.messages,
-                "metadata": {
-                    "topic": dialogue.question.intent,
-                    "source": SOURCE,
-                    "rights": "generated",
-                },
-            }
-        )
+    return [dialogues.demonstration(rng) for _ in range(n)]
 
 
-def prompts(seed: int, n: int) -> Iterator[records.Prompt]:
-    """Yield questions with training names, drawn apart from the demonstrations."""
-    rng = random.Random(f"prompts-{seed}")
+def as_record(conversation: Conversation, replies: list[Reply]) -> records.Demonstration:
+    """Make a demonstration of a transcript; what slipped is not said."""
+    metadata = {"topic": conversation.asks[-1].intent, "source": SOURCE, "rights": "generated"}
+    return records.Demonstration.model_validate(
+        {"messages": conversation.messages(replies), "metadata": metadata}
+    )
+
+
+def diversity(drawn: list[tuple[Conversation, list[Reply]]]) -> dict[str, int]:
+    """Count skeletons, not strings: questions and replies with names and figures taken out."""
+    questions: set[str] = set()
+    replies: set[str] = set()
+    turns = 0
+    for conversation, said in drawn:
+        for ask, reply in zip(conversation.asks, said, strict=True):
+            questions.add(skeleton(ask.user, ask))
+            replies.add(skeleton(reply.text, ask))
+            turns += 1
+    return {"turns": turns, "question_skeletons": len(questions), "reply_skeletons": len(replies)}
+
+
+def skeleton(text: str, ask: Ask) -> str:
+    """Take the product's name, labels and figures out of a text."""
+    if ask.product is None:
+        return text
+    text = text.replace(ask.product.name, "_")
+    for label, figure in ask.product.figures.items():
+        text = text.replace(f"- {label}: {figure}", "_").replace(f"| {label} | {figure} |", "_")
+        text = text.replace(figure, "_")
+    return re.sub(r"(_\n)+", "_\n", text)
+
+
+def prompts(name: str, seed: int, n: int, source: Source) -> Iterator[records.Prompt]:
+    """Yield conversations that wait for an answer; `name` keeps files with one seed apart."""
+    rng = random.Random(f"{name}-{seed}")
     for _ in range(n):
-        question = dialogues.ask(rng, "training")
-        yield records.Prompt.model_validate(
-            {
-                "prompt": question.prompt,
-                "metadata": {"topic": question.intent, "facts": question.facts},
-            }
-        )
+        messages, ask = dialogues.prompt(rng, source)
+        metadata = {"topic": ask.intent, "facts": ask.facts, "slice": name}
+        yield records.Prompt.model_validate({"prompt": messages, "metadata": metadata})
 
 
 def main() -> None:
@@ -67,16 +97,32 @@ def main() -> None:
     options, own = parsed
     stage_run = run.open_run(STAGE, options, parsed.settings, {})
     if options.dry_run:
-        print(f"would write {own.demonstrations} demonstrations and {own.prompts} prompts")
+        print(
+            f"would write {own.demonstrations} demonstrations, {own.prompts} prompts, "
+            f"{len(DEVELOPMENT)} times {own.development} development prompts"
+        )
         return
     stage_run.start()
-    made = list(demonstrations(own.data_seed, own.demonstrations))
+    drawn = draw(own.data_seed, own.demonstrations)
+    made = [as_record(conversation, replies) for conversation, replies in drawn]
     records.write(stage_run.path("demonstrations.jsonl"), made)
-    records.write(stage_run.path("prompts.jsonl"), prompts(own.data_seed, own.prompts))
+    records.write(
+        stage_run.path("prompts.jsonl"), prompts("prompts", own.data_seed, own.prompts, Source())
+    )
+    records.write(
+        stage_run.path("development.jsonl"),
+        itertools.chain.from_iterable(
+            prompts(name, own.data_seed, own.development, source)
+            for name, source in DEVELOPMENT.items()
+        ),
+    )
     stage_run.finish(
         config=(options, own),
         seed=own.data_seed,
-        metrics={"personal_data": scrubbing.check_training_data(made, SOURCE, False)},
+        metrics={
+            "personal_data": scrubbing.check_training_data(made, SOURCE, False),
+            "diversity": diversity(drawn),
+        },
         next_command="python -m sft",
     )
 

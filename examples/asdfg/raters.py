@@ -1,4 +1,4 @@
-"""A panel of five simulated raters that answer the pairs on an Argilla server.
+"""A panel of simulated raters that answer the pairs on an Argilla server.
 
     python -m examples.asdfg.raters --run_dir runs/asdfg
 
@@ -27,7 +27,7 @@ from inhouse.errors import InputError
 STAGE = config.Stage(
     name="raters",
     command="python -m examples.asdfg.raters",
-    about="Lets five simulated raters answer the pending pairs on the Argilla server.",
+    about="Lets the simulated raters answer the pending pairs on the Argilla server.",
 )
 PAGE = 500  # records a search; Argilla allows 1,000
 BULK = 50  # responses a request; Argilla allows 100

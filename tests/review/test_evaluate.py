@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from inhouse.errors import InputError
 from inhouse.house_rules import load
-from inhouse.records import Finding, Output, read
-from review.evaluate import helpful, model_folders, score, states_facts, summarise
+from inhouse.records import Finding, Message, Output, read
+from review.evaluate import find_judge, instructed, model_folders, score
+from review.summary import helpful, states_facts, summarise
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "configs" / "house" / "asdfg.yaml"
@@ -100,9 +102,8 @@ def output(
     )
 
 
-def summary_of(rules, *outputs: Output, names=("sft", "dpo"), seeds=(0,)) -> dict:
-    count = len({o.prompt[0].content for o in outputs})
-    return summarise(list(outputs), list(names), rules, list(seeds), count)
+def summary_of(rules, *outputs: Output, names=("sft", "dpo"), judge=None) -> dict:
+    return summarise(list(outputs), list(names), rules, judge)
 
 
 def test_compliance_and_tone_are_counted_apart_and_an_answer_once(rules):
@@ -125,7 +126,7 @@ def test_compliance_and_tone_are_counted_apart_and_an_answer_once(rules):
 
 def test_the_summary_has_the_shape_that_the_issue_asks_for(rules):
     found = summary_of(rules, output("sft", 1), output("dpo", 1))
-    assert found["n_prompts"] == 1 and found["temperature"] == 1.0 and found["seeds"] == [0]
+    assert found["n_prompts"] == 1 and found["seeds"] == [0]
     for measures in found["models"].values():
         assert set(measures) == {
             *("any_violation", "tone_violation", "helpful", "end_token", "mean_tokens"),
@@ -181,6 +182,64 @@ def test_means_are_means_over_answers(rules):
     assert found["mean_tokens"] == 3.0 and found["kl_to_sft"] == 0.25
 
 
+def test_slices_are_counted_apart(rules):
+    slices = [{"metadata": {"facts": ["1%"], "slice": name}} for name in ("names", "pairs")]
+    found = summary_of(
+        rules,
+        output("sft", 1, **slices[0]),
+        output("sft", 2, right=False, **slices[0]),
+        output("sft", 3, "PROM-01", **slices[1]),
+        output("sft", 4),
+        names=["sft"],
+    )
+    assert set(found["slices"]) == {"names", "pairs"}
+    assert found["slices"]["names"]["sft"]["helpful"]["rate"] == 0.5
+    assert found["slices"]["pairs"]["sft"]["any_violation"]["rate"] == 1.0
+    assert found["models"]["sft"]["helpful"]["n"] == 4
+
+
+def test_the_change_in_helpfulness_is_paired(rules):
+    # Of four prompts one is gained, one lost, one kept, one missed by both: no change in all.
+    sft = [output("sft", n, right=right) for n, right in enumerate((True, False, True, False))]
+    dpo = [output("dpo", n, right=right) for n, right in enumerate((False, True, True, False))]
+    found = summary_of(rules, *sft, *dpo)["helpful_change_from_sft"]["dpo"]
+    assert found["rate"] == 0.0 and found["n"] == 4 and found["low"] < 0 < found["high"]
+
+
+def test_the_hidden_standard_counts_ties_half(rules):
+    def judge(prompt, answer, other):
+        return {"good": 1.0, "same": 0.5, "bad": 0.0}[answer]
+
+    sft = [output("sft", n, response="x") for n in range(4)]
+    said = ("good", "good", "same", "bad")
+    dpo = [output("dpo", n, response=text) for n, text in enumerate(said)]
+    found = summary_of(rules, *sft, *dpo, judge=judge)["models"]
+    assert found["dpo"]["hidden_standard"]["rate"] == 2.5 / 4
+    assert found["dpo"]["hidden_standard"]["n"] == 4
+    assert "hidden_standard" not in found["sft"]
+
+
+def test_the_story_is_counted_apart_from_the_held_out_prompts(rules):
+    told = [output("sft", n, split="story", right=n < 3) for n in range(4)]
+    greedy = [output("sft", n, "PROM-01", split="story_greedy") for n in range(2)]
+    found = summary_of(rules, output("sft", 9), *told, *greedy, names=["sft"])
+    assert found["story"]["sft"]["sampled"]["rate"] == 0.75
+    assert found["story"]["sft"]["greedy"]["rate"] == 1.0
+    assert found["n_prompts"] == 1 and found["models"]["sft"]["any_violation"]["rate"] == 0.0
+
+
+def test_what_the_prompted_base_is_told_stands_above_its_system_turn():
+    system, user = (Message(role=role, content=role) for role in ("system", "user"))
+    assert instructed([system, user], "Be kind.")[0].content == "Be kind.\n\nsystem"
+    assert [m.role for m in instructed([user], "Be kind.")] == ["system", "user"]
+
+
+@pytest.mark.parametrize("name", ["nowhere:standard", "review.summary:nothing", "review", ":"])
+def test_a_judge_that_cannot_be_found_is_refused(name):
+    with pytest.raises(InputError, match="module:function"):
+        find_judge(name)
+
+
 def test_an_empty_answer_has_no_learned_reward():
     class Lengths:
         def score(self, texts):
@@ -234,6 +293,7 @@ def test_a_run_answers_every_prompt_with_every_model_and_seed(run_stage, campaig
     assert {o.model["name"] for o in outputs} == {"base", "sft", "dpo"}
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["n_prompts"] == len(prompts) and summary["seeds"] == [0, 1]
+    assert summary["temperature"] == 1.0
     assert list(summary["models"]) == ["base", "sft", "dpo"]
     assert summary["models"]["sft"]["kl_to_sft"] == pytest.approx(0, abs=1e-4)
     assert summary["models"]["sft"]["any_violation"]["n"] == 2 * len(prompts)
@@ -242,6 +302,34 @@ def test_a_run_answers_every_prompt_with_every_model_and_seed(run_stage, campaig
     assert "any_violation" in ended.out and str(folder) in ended.out
     again = run_stage("review.evaluate", *words)
     assert again.code == 0 and "up to date" in again.out and "any_violation" in again.out
+
+
+def test_the_story_opens_the_report_beside_a_base_that_is_told_all(
+    run_stage, campaign, tmp_path, write_lines
+):
+    asked = [{"role": "user", "content": f"Who are you{mark}"} for mark in "?!"]
+    facts = {"facts": ["a firm of our own"]}
+    story = tmp_path / "story.jsonl"
+    write_lines(story, [{"prompt": [turn], "metadata": facts} for turn in asked])
+    told = tmp_path / "told.md"
+    told.write_text("We are a firm of our own. <b>Be kind.</b>")
+    words = [*WORDS, "--models", "base", "base_prompted", "sft", "--story_prompts", story]
+    words += ["--instructions", told, "--judge", "examples.asdfg.judging:standard", "--limit", "2"]
+    ended = run_stage("review.evaluate", *words, "--run_dir", campaign)
+    assert ended.code == 0, ended.err
+    summary = json.loads((campaign / "review" / "summary.json").read_text())
+    assert summary["n_prompts"] == 2
+    assert summary["story"]["base_prompted"]["sampled"]["n"] == 100
+    assert summary["story"]["sft"]["greedy"]["n"] == 2
+    assert summary["prompt_tokens_saved"] > 8
+    assert 0 <= summary["models"]["base"]["hidden_standard"]["rate"] <= 1
+    outputs = read(campaign / "review" / "outputs.jsonl", Output)
+    greedy = [o for o in outputs if o.split == "story_greedy" and o.model["name"] == "sft"]
+    assert len({o.response for o in outputs if o.split == "story"}) > len(greedy)
+    report = (campaign / "review" / "report.html").read_text()
+    before = report.index("Before and after")
+    assert report.index("Who are you?") < report.index("In figures") and before
+    assert "&lt;b&gt;Be kind." in report and "<b>Be kind." not in report
 
 
 def test_killed_and_started_again_equals_uninterrupted(run_stage, campaign, monkeypatch, tmp_path):
@@ -291,6 +379,9 @@ def test_killed_and_started_again_equals_uninterrupted(run_stage, campaign, monk
         (["--max_new_tokens", "0"], "max_new_tokens"),
         (["--house_rules", "none.yaml"], "none.yaml"),
         (["--dataset_name", "none.jsonl"], "none.jsonl"),
+        (["--limit", "0"], "limit"),
+        (["--models", "sft", "base_prompted"], "instructions"),
+        (["--judge", "nowhere:x"], "module:function"),
     ],
 )
 def test_what_cannot_be_reviewed_is_refused(refused, campaign, flags, says):

@@ -8,8 +8,8 @@ import pytest
 
 from inhouse.house_rules import load
 from inhouse.records import Finding, Output
-from review.evaluate import summarise
 from review.report import compare, render_report, segments
+from review.summary import HELD_OUT, summarise
 
 ROOT = Path(__file__).parents[2]
 ATTACK = "<script>alert('x')</script><img src=http://evil.example/x.png onerror=go()>\"'&amp;"
@@ -45,12 +45,12 @@ def output(response: str = "Fine.", model: str = "sft", number: int = 1, spans=(
 
 
 def page(rules, *outputs: Output, names=("sft",), note: str = "", campaign: str = "x") -> str:
-    count = len({o.prompt[-1].content for o in outputs})
-    summary = summarise(list(outputs), list(names), rules, [0], count)
+    summary = {"temperature": 1.0} | summarise(list(outputs), list(names), rules)
     provenance = {
         "inputs": [{"name": "sft", "path": "runs/<x>/sft", "sha256": "0" * 64}],
         "rules": rules.hash,
         "note": note,
+        "told": "",
     }
     return render_report(campaign, summary, list(outputs), rules, provenance)
 
@@ -134,13 +134,13 @@ def test_every_answer_stands_beside_the_others_to_its_prompt(rules):
         for name in ("sft", "dpo")
         for number in (2, 1)
     ]
-    rows = compare(outputs, ["sft", "dpo"], 0)
+    rows = compare(outputs, HELD_OUT, ["sft", "dpo"], 0)
     assert [[o.response for o in row["answers"]] for row in rows] == [
         ["sft says 2", "dpo says 2"],
         ["sft says 1", "dpo says 1"],
     ]
-    assert compare(outputs, ["dpo"], 0)[0]["answers"][0].model["name"] == "dpo"
-    assert compare(outputs, ["sft"], 1) == []
+    assert compare(outputs, HELD_OUT, ["dpo"], 0)[0]["answers"][0].model["name"] == "dpo"
+    assert compare(outputs, HELD_OUT, ["sft"], 1) == []
 
 
 # --- marks ------------------------------------------------------------------------------------

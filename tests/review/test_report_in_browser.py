@@ -8,8 +8,8 @@ import pytest
 
 from inhouse import house_rules
 from inhouse.records import Message, Output
-from review.evaluate import summarise
 from review.report import render_report
+from review.summary import STORY, STORY_GREEDY, summarise
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 RULES = Path(__file__).parents[2] / "configs" / "house" / "asdfg.yaml"
@@ -19,10 +19,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def output(name: str, response: str, rules: house_rules.HouseRules) -> Output:
+def output(
+    name: str, response: str, rules: house_rules.HouseRules, split: str = "held_out"
+) -> Output:
     prompt = [Message(role="user", content="What does the Velquor Note pay?")]
     return Output(
-        id=f"{name}-0",
+        id=f"{name}-{split}",
         prompt=prompt,
         model={"name": name, "hash": "0" * 12},
         seed=0,
@@ -33,6 +35,7 @@ def output(name: str, response: str, rules: house_rules.HouseRules) -> Output:
         reward={},
         facts_ok=True,
         kl_to_sft=0.0,
+        split=split,
         metadata={"facts": ["Velquor Note"]},
     )
 
@@ -53,15 +56,21 @@ def test_the_report_marks_what_breaks_a_rule_and_runs_nothing_a_model_said(tmp_p
         output("sft", "Thank you for asking. Your capital is guaranteed.", rules),
         output("dpo", "Thank you for asking. Your capital is at risk.", rules),
     ]
-    summary = summarise(outputs, ["base", "sft", "dpo"], rules, [0], 1)
+    for name in ("base", "sft", "dpo"):
+        outputs += [
+            output(name, f"We are {name}.", rules, split) for split in (STORY, STORY_GREEDY)
+        ]
+    summary = {"temperature": 1.0} | summarise(outputs, ["base", "sft", "dpo"], rules)
     page = tmp_path / "report.html"
-    page.write_text(render_report("x", summary, outputs, rules, {"inputs": [], "note": ""}))
+    provenance = {"inputs": [], "note": "", "told": ""}
+    page.write_text(render_report("x", summary, outputs, rules, provenance))
 
     dom = browse(page, "--dump-dom")
     assert "<title>Review of x</title>" in dom
     assert "<script>" not in dom and "<img" not in dom
     assert "guaranteed<sup>PROM-01</sup></mark>" in dom
     assert dom.count("<mark") == 1
+    assert dom.index("Before and after") < dom.index("We are sft.") < dom.index("In figures")
 
     picture = tmp_path / "report.png"
     browse(page, f"--screenshot={picture}", "--window-size=1200,1600")

@@ -6,12 +6,12 @@ import random
 from pathlib import Path
 
 import pytest
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
 import examples.asdfg
 from examples.asdfg import base, corpus, dialogues, measure
 from examples.asdfg.tokenizer import train_tokenizer
+from inhouse import house_rules, models
 
 MODEL = Path(examples.asdfg.__file__).parent / "model"
 MEGABYTE = 1_000_000
@@ -27,13 +27,15 @@ def tokenizer():
 def conversation():
     """Return one conversation with two replies."""
     rng = random.Random(2)
-    first, second = dialogues.demonstration(rng), dialogues.demonstration(rng)
-    return [*first.messages, *second.messages[1:]]
+    while True:
+        drawn, replies = dialogues.demonstration(rng)
+        if len(replies) == 2:
+            return drawn.messages(replies)
 
 
 def test_tokenizer_gives_text_back(tokenizer):
     rng = random.Random(4)
-    texts = [m["content"] for _ in range(50) for m in dialogues.base_dialogue(rng).messages]
+    texts = [m["content"] for _ in range(50) for m in corpus.base_dialogue(rng)]
     for text in [*texts, "Größe: 5,25 % — naïve 🚀\n\ttab", "x" * 50]:
         assert tokenizer.decode(tokenizer(text).input_ids) == text
 
@@ -99,14 +101,25 @@ def test_generation_settings_do_not_narrow_sampling(tokenizer):
     assert settings["pad_token_id"] == tokenizer.pad_token_id
 
 
+def test_training_record_names_the_corpus_by_hash(tokenizer):
+    """The committed generator still makes the very tokens that the committed weights learned."""
+    record = json.loads((MODEL / "training.json").read_text())
+    options = base.Options(**record["options"])
+    assert options == base.Options()
+    assert base.corpus_hash(tokenizer, options) == record["corpus_sha256"]
+
+
 @pytest.mark.slow
-def test_replies_end_at_temperature_one(tokenizer):
-    model = AutoModelForCausalLM.from_pretrained(MODEL, dtype="float32").eval()
+def test_the_committed_model_copies_unseen_names_and_ends_its_replies(tokenizer):
+    model = models.load_causal_lm(str(MODEL))
     rng = random.Random(6)
-    questions = [dialogues.ask(rng, "training") for _ in range(60)]
-    torch.manual_seed(0)
-    replies = measure.reply(model, tokenizer, questions)
-    assert measure.rates(questions, replies)["end_token"] >= 0.95
+    drawn = [dialogues.prompt(rng, measure.SLICES["development_names"]) for _ in range(100)]
+    replies = measure.answer(model, tokenizer, [messages for messages, _ in drawn], seed=0)
+    rules = house_rules.load(measure.RULES)
+    found = measure.rates([ask for _, ask in drawn], replies, rules)
+    assert found["end_token"] >= 0.95
+    assert found["helpful"] >= 0.7
+    assert found["tone_violation"] > 0.2 and found["any_violation"] > 0.2  # mixed manners
 
 
 def tiny_training(folder, checkpoint, steps, stop_at=None):
@@ -133,7 +146,7 @@ def tiny_training(folder, checkpoint, steps, stop_at=None):
         return None
     done = base.train(model, small, options, checkpoint, checkpoint_every=1)
     base.save_model(model, small, folder)
-    base.write_training_record(folder, options, done)
+    base.write_training_record(folder, options, base.corpus_hash(small, options), done)
     return (folder / "model.safetensors").read_bytes()
 
 

@@ -1,4 +1,4 @@
-"""The simulated raters against a real server: five users, their own keys, a kill in between."""
+"""The simulated raters against a real server: seven users, their own keys, a kill in between."""
 
 import json
 import random
@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from examples.asdfg import dialogues, judging, raters
+from examples.asdfg.dialogues import Source
 from examples.asdfg.wordings import BASE_SLIP_RATES, RULE_WORDINGS
 from inhouse import argilla, config, run
 
@@ -37,9 +38,9 @@ def push(credentials, campaign, n):
     rng = random.Random(1)
     records = []
     for number in range(n):
-        question = dialogues.ask(rng, "training")
-        a, b = (dialogues.answer(rng, question, BASE_SLIP_RATES).reply for _ in "ab")
-        fields = {"prompt": question.prompt, "response_a": a, "response_b": b}
+        messages, ask = dialogues.prompt(rng, Source())
+        a, b = (dialogues.answer(rng, ask, BASE_SLIP_RATES).text for _ in "ab")
+        fields = {"prompt": messages, "response_a": a, "response_b": b}
         records.append(rg.Record(id=f"pair-{number}", fields=fields, metadata={"topic": "x"}))
     argilla.push_records(dataset, records)
     (campaign / "push").mkdir(parents=True)
