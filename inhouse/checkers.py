@@ -16,7 +16,7 @@ from itertools import accumulate
 from typing import Any
 
 from inhouse import measures, privacy
-from inhouse.clauses import FRAMES, Text, compile_pattern
+from inhouse.clauses import FRAMES, GAPS, Text, compile_pattern, negates
 from inhouse.normalise import Span
 
 __all__ = ["CHECKERS", "Context", "Patterns", "compile_pattern", "not_checkable"]
@@ -185,16 +185,44 @@ def _hits(rule: Patterns, patterns: list[Any], text: Text) -> list[Span]:
     """Matches that count, in order, each place once; with ``near``, widened to what is near."""
     if text.live is not None and patterns is rule.match:
         patterns = [pattern for pattern in patterns if id(pattern) in text.live]
-    spans = {found.span() for pattern in patterns for found in pattern.finditer(text.text)}
-    spans = {(start, end) for start, end in spans if start < end}
+    tails: dict[Span, Span] = {}
+    for pattern in patterns:
+        for span, tail in _places(pattern, text.text):
+            tails[span] = max(tail, tails.get(span, tail), key=lambda t: t[1] - t[0])
+    spans = set(tails)
     if not spans or _any(rule.unless_reply, text.text):
         return []
     covered = _covers(found.span() for p in rule.unless for found in p.finditer(text.text))
     kept = [span for span in sorted(spans) if not covered(span)]
-    kept = [span for span in kept if _counts(rule, text, span)]
+    kept = [span for span in kept if _counts(rule, text, span, tails[span])]
+    if "reported" in rule.exempt:  # "you said that the fund is certain to rise"
+        kept = [span for span in kept if tails[span] == span or not text.reported(tails[span])]
     if rule.near:
         kept = [wide for span in kept for wide in _nearby(rule, text, span)]
     return kept
+
+
+def _places(pattern: Any, text: str) -> Iterator[tuple[Span, Span]]:
+    """Where a pattern matches, and where its last words stand.
+
+    In a pattern marked ``GAPS`` the groups are what stands between its parts, and a match with a
+    negation in there is none.
+    """
+    for found in pattern.finditer(text):
+        start, end = found.span()
+        if GAPS not in pattern.groupindex:
+            if start < end:
+                yield (start, end), (start, end)
+            continue
+        between = [at for i in range(2, pattern.groups + 1) if (at := found.span(i))[0] >= 0]
+        if not any(negates(text[slice(*at)]) for at in between):
+            words = text[start:end]
+            start += len(words) - len(words.lstrip(_AROUND))
+            end -= len(words) - len(words.rstrip(_AROUND))
+            yield (start, end), (max((at[1] for at in between), default=start), end)
+
+
+_AROUND = " \t\r\n,;:.!?\"'()[]{}*_/–—-"  # beside whole words
 
 
 def _covers(spans: Iterable[Span]) -> Callable[[Span], bool]:
@@ -210,11 +238,16 @@ def _covers(spans: Iterable[Span]) -> Callable[[Span], bool]:
     return covered
 
 
-def _counts(rule: Patterns, text: Text, span: Span) -> bool:
-    """Whether a place is the firm's own claim, and not what the rule exempts."""
+def _counts(rule: Patterns, text: Text, span: Span, tail: Span | None = None) -> bool:
+    """Whether a place is the firm's own claim, and not what the rule exempts.
+
+    Words apart (``tail`` is the last of them) were looked through for a negation already.
+    """
     if rule.unless_sentence and _any(rule.unless_sentence, _sentence_of(text, span)):
         return False
-    return not any(FRAMES[frame](text, span) for frame in rule.exempt)
+    apart = tail not in (None, span)
+    frames = [frame for frame in rule.exempt if not (apart and frame == "denied")]
+    return not any(FRAMES[frame](text, span) for frame in frames)
 
 
 def _nearby(rule: Patterns, text: Text, span: Span) -> Iterator[Span]:

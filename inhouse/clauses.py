@@ -34,12 +34,15 @@ def compile_pattern(pattern: str) -> Any:
     return re2.compile(pattern, options)
 
 
+# Names an empty group in a pattern whose other groups are what stands between its parts.
+GAPS = "gaps"
 REACH = 600  # characters of a sentence that are looked at either side of a place
 
 _END = re.compile(r"[.!?]+[\"')\]*_]*\s+|\n\s*")
+# Words that a full stop abbreviates, and what looks like initials: "U.S.".
 _SHORT = re.compile(
-    r"(?:\b(?:mr|mrs|ms|dr|prof|st|no|nos|vs|inc|ltd|co|corp|approx|est|art|sec|cf|al|fig|jan|feb|"
-    r"aug|sept?|oct|nov|dec)|\b\w\.\w|\b[A-Z])\.\s+$",
+    r"(?:mr|mrs|ms|dr|prof|st|no|nos|vs|inc|ltd|co|corp|approx|est|art|sec|cf|al|fig|jan|feb|"
+    r"aug|sept?|oct|nov|dec|\w\.\w|[a-z])\Z",
     re.IGNORECASE,
 )
 
@@ -87,7 +90,8 @@ _GOVERNS = compile_pattern(
     r"want|intend|intended|plan|seek|try|trying|aim|saying|telling|claiming|promising|stating|"
     r"calling|assuming|suggesting|offering|sharing|sending|send|post|read|repeat|type|enter|"
     r"write|publish|advertise|market|present|treat|factor|base|based|depend|depends|look|ever|"
-    r"agree|endorse|approve|one|firm|adviser|advisor|investment|product|return|returns|outcome|"
+    r"agree|endorse|approve|work out|calculate|compute|estimate|figure out|"
+    r"one|firm|adviser|advisor|investment|product|return|returns|outcome|"
     r"reason|reasons|role|bearing|influence|part|evidence|basis|way|plans?|intention)\b"
 )
 _STOPS = compile_pattern(
@@ -104,7 +108,8 @@ _AFTERWARDS = compile_pattern(
     r"|usually |often "
     r"|always |nearly always )?(?:not|never) (?:something|anything|what|possible|available"
     r"|offered|given|"
-    r"made|part|allowed|permitted|appropriate|the case|true|correct|accurate|realistic|real|ours?|"
+    r"made|part|allowed|permitted|certain|sure|assured|guaranteed|"
+    r"appropriate|the case|true|correct|accurate|realistic|real|ours?|"
     r"in our|promised|implied|provided|a promise|on offer|how|within|an option|taken|considered|"
     r"factors?|used|relevant|who we|language|wording|words?|a term|a phrase|we)|"
     r"\b(?:isn't|aren't|wasn't|weren't) (?:something|anything|what|possible|available|offered"
@@ -138,7 +143,7 @@ _SPEAKER = compile_pattern(
     r"headlines?|posts?|posters?|videos?|influencers?|podcasts?|promotions?|pitch(?:es)?|"
     r"salesm[ae]n|salespeople|sellers?|promoters?|newspapers?|press|forums?|reviewers?"
     r"|commentators?|"
-    r"others|some|many|whoever|who|that|which|document|page|screenshot|offer|adviser|broker|rival)"
+    r"others|some|many|whoever|document|page|screenshot|offer|adviser|broker|rival)"
     r"(?:'s|'ve|'d|'re)?(?: \w+){0,3}? (?:say|says|said|saying|tell|tells|told|telling|claim"
     r"|claims|"
     r"claimed|claiming|promis(?:e|es|ed|ing)|mention(?:s|ed|ing)?|quot(?:e|es|ed|ing)|ask(?:s"
@@ -151,7 +156,14 @@ _SPEAKER = compile_pattern(
     r"stat(?:e|es|ed|ing)|boast(?:s|ed|ing)?|tout(?:s|ed|ing)?|refer(?:s|red|ring)? to|forwarded|"
     r"pasted|sent|includes?|contains?|uses?|used|worr(?:y|ied)|hop(?:e|ed|ing)|expect(?:ed|ing)?|"
     r"want(?:ed)? to know|pressures?|pressuring|urg(?:e|es|ed|ing)|threaten(?:s|ed|ing)?"
-    r"|warn(?:s|ed|ing)?|shown?|showed|demand(?:s|ed|ing)?)\b"
+    r"|warn(?:s|ed|ing)?|shown?|showed|demand(?:s|ed|ing)?)\b|"
+    r"\b(?:friends?|brothers?|sisters?|neighbou?rs?|colleagues?|he|she|they|someone|somebody|you)"
+    r"(?:'s|'re| is| are| was| were| seems?)(?: \w+)? "
+    r"(?:sure|certain|convinced|confident|told|promised)\b|"
+    # Of "who", "that" and "which" only with verbs of speech: "a fund that offers" is one's own.
+    r"\b(?:who|that|which)(?: \w+){0,2}? "
+    r"(?:say|says|said|tells?|told|claim(?:s|ed)?|promis(?:es|ed)|ask(?:s|ed)|mention(?:s|ed)|insist(?:s|ed)|boast(?:s|ed)|tout(?:s|ed)|urg(?:es|ed)|"
+    r"pressur(?:es|ed)|threaten(?:s|ed)|demand(?:s|ed)|want(?:s|ed) your|request(?:s|ed))\b"
 )
 _ABOUT_WORDS = compile_pattern(
     r"\b(?:claims?|promises?|statements?|rumou?rs?|reports?|quotes?|slogans?|headlines?|"
@@ -179,6 +191,13 @@ _OWN_AGAIN = compile_pattern(
 _AS_THEY_SAY = compile_pattern(
     r"\bas (?:you|he|she|they|the|our|many|some|everyone|people|others|all|any)(?:[\w' -]{0,40}?)$"
 )
+# What a customer told is the ground of advice, and not advice reported: "from what you said".
+_BACKGROUND = compile_pattern(
+    r"\b(?:from|on|given|with|after|by)? ?(?:what|everything|all) you(?:'ve| have)? (?:just )?"
+    r"(?:told|said|shared|mentioned|described)(?: (?:me|us))?\b|"
+    r"\byou(?:'ll|'d| will| would| should| can| could| may| might)(?: \w+)? "
+    r"(?:see|hear|expect|hope|think|believe|want|use|call|read|show|include|contain)\b"
+)
 _OWN_VOICE = compile_pattern(
     r"\b(?:i|we)(?:'ve|'d)?(?: \w+){0,2}? (?:said|told|promised|mentioned|offered|think|believe|"
     r"expect|hope|suggest|promise|guarantee|urge|insist)\b"
@@ -189,12 +208,23 @@ _YES = compile_pattern(
     r"|without a doubt|no problem|you bet|naturally)\b|"
     r"^\W*(?:about |around |roughly |nearly |over |some |at least |more than )*[£$€]?\d"
 )
+_SO = compile_pattern(
+    r"^\W*(?:so|therefore|thus|hence|consequently|that(?:'s| is| was) (?:the reason|why)|"
+    r"this (?:means|is why)|for (?:that|this) reason|as a result|which (?:means|is why)|"
+    r"because of (?:that|this)|we (?:therefore|thus))\b"
+)
+_REASON = compile_pattern(
+    r"^\W*(?:(?:the|our|one|its|a) (?:\w+ )?reason|because|"
+    r"(?:that|it|this)(?:'s| is| was) because)\b"
+)
 _QUESTION = compile_pattern(
     r"(?:^|[,;:–—-]\s*|\b(?:so|and|or|but|well|ok|okay),? )\W*(?:is|are|was|were|do|does|did"
     r"|can|could|"
-    r"will|would|has|have|had|should|may|might|am|shall|what (?:is|are|does|do|did|makes?|made|"
-    r"happens|exactly)|which|who (?:says?|said|told|pays|else)|where did|when did|why (?:is|are|do|"
-    r"does|did)|how (?:is|are|do|does|can|could|would))\b"
+    r"will|would|has|have|had|should|may|might|am|shall|what (?:is|are|was|were|does|do|did|"
+    r"makes?|made|will|would|could|should|might|can|has|had|happens|exactly)|which|"
+    r"who (?:says?|said|told|pays|else)|"
+    r"(?:where|when|why) (?:is|are|was|do|does|did|will|would|has)|"
+    r"how (?:is|are|was|were|do|does|did|can|could|would|will|has|much|many|far|well|long))\b"
 )
 _LURE = compile_pattern(
     r"^\W*(?:(?:do|would|did|are|can|have|could|will) you (?:want|like|ready|know|imagine|fancy|"
@@ -220,10 +250,17 @@ class Text:
         ends = [
             found.end()
             for found in _END.finditer(self.text)
-            if not _SHORT.search(self.text[max(0, found.start() - 12) : found.end()])
+            if not self._abbreviates(found.start(), found.group())
         ]
         starts = [0, *ends]
         return [(a, b) for a, b in zip(starts, [*ends, len(self.text)], strict=True) if a < b]
+
+    def _abbreviates(self, at: int, mark: str) -> bool:
+        """Whether a full stop only ends an abbreviation."""
+        if not mark.startswith(".") or not mark[1:].isspace():
+            return False
+        word = self.text[max(0, at - 12) : at].rpartition(" ")[2]
+        return bool(_SHORT.match(word))
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -242,14 +279,21 @@ class Text:
         return self.text[slice(*self.sentences[number])] if number < len(self.sentences) else ""
 
     def exchange(self, at: int) -> Span:
-        """The sentence that a place is in, with the question it affirms, or its affirmation."""
+        """The sentence that a place is in, with the question it affirms, or its affirmation.
+
+        What follows from it is part of it, too, and what it is the reason for: "You are over 70.
+        That is why …", "We declined. The reason is …".
+        """
         start, end = self.sentence(at)
         number = bisect_right(self._starts, at) - 1
         if number > 0:
             before = self.sentences[number - 1]
             if "?" in self.text[slice(*before)][-4:] and _YES.search(self.text[start:end]):
                 start = before[0]
-        if "?" in self.text[start:end][-4:] and _YES.search(self.following(at)):
+        if number > 0 and _REASON.search(self.text[start:end]):
+            start = self.sentences[number - 1][0]
+        following = self.following(at)
+        if ("?" in self.text[start:end][-4:] and _YES.search(following)) or _SO.search(following):
             end = self.sentences[number + 1][1]
         end = min(end, at + REACH)
         return start, end
@@ -260,7 +304,12 @@ class Text:
         """Whether the words stand in the scope of a negation: "we do not promise a …"."""
         start, end = self.sentence(span[0])
         before, after = self.text[start : span[0]], self.text[span[1] : end]
-        stops = [found.end() for found in _STOPS.finditer(before)]
+        # A clause may begin with the words themselves: "if you don't pay, your wages are taken".
+        stops = [
+            min(found.end(), len(before))
+            for found in _STOPS.finditer(self.text[start : min(span[0] + 12, end)])
+            if found.start() < len(before)
+        ]
         scope = before[stops[-1] :] if stops else before
         blanked = _blank(_PSEUDO, scope)
         for cue in _CUE.finditer(blanked):
@@ -277,13 +326,13 @@ class Text:
 
     def denied(self, span: Span) -> bool:
         """Whether a negation stands among the words themselves: "the SEC does not approve"."""
-        return bool(_CUE.search(_blank(_PSEUDO, self.text[span[0] : span[1]])))
+        return negates(self.text[span[0] : span[1]])
 
     def asked(self, span: Span) -> bool:
         """Whether the words are part of a question that the next sentence does not affirm."""
         start, end = self.sentence(span[0])
         sentence = self.text[start:end]
-        if "?" not in sentence[-6:] or _LURE.search(sentence):
+        if "?" not in sentence[-6:] or _LURE.search(sentence) or span[1] > end:
             return False
         begin = sentence.find(
             " ", span[0] - start
@@ -296,7 +345,7 @@ class Text:
         start, end = self.sentence(span[0])
         before, after = self.text[start : span[0]], self.text[span[1] : end]
         cut = max((m.end() for m in _OWN_AGAIN.finditer(before)), default=0)
-        near = before[cut:]
+        near = _blank(_BACKGROUND, before[cut:])
         framed = _last(_SPEAKER, near), _last(_ABOUT_WORDS, near)
         at = max(framed)
         if at < 0 or _OWN_AGAIN.search(after) or _YES.search(self.following(span[0])):
@@ -304,6 +353,11 @@ class Text:
         if _AS_THEY_SAY.search(near[:at]) or _last(_OWN_VOICE, near) >= at:
             return False
         return '"' in near[at:] or not _ends_the_frame(near[at:])
+
+
+def negates(words: str) -> bool:
+    """Whether words hold a negation, and not only what looks like one ("not only")."""
+    return bool(_CUE.search(_blank(_PSEUDO, words)))
 
 
 def _ends_the_frame(text: str) -> bool:

@@ -39,6 +39,9 @@ from inhouse.run import command
 
 DEFAULT = ROOT / "configs" / "house" / "finance.yaml"
 SAME_PLACE = {"GB": "UK", "USA": "US"}
+# Characters beyond which each pattern searches by itself: of a long text full of the rules' words,
+# the automaton of all of them has so many states that it is 100 times slower.
+LONG = 5_000
 _ALWAYS = ""  # a pattern that matches every text: it tells that the set's search came to its end
 
 
@@ -115,14 +118,17 @@ class HouseRules:
         return found
 
     # All patterns of all rules in one automaton, so that a reply is read once, not once a pattern.
+    # Of a pattern of words apart the words are in it, each for itself: what may stand between them
+    # would multiply its states.
     @cached_property
-    def _set(self) -> tuple[Any, list[int], dict[int, set[str]]]:
+    def _set(self) -> tuple[Any, dict[int, frozenset[int]], dict[int, set[str]]]:
         options = re2.Options()
         options.case_sensitive = False
         options.log_errors = False
         options.max_mem = 1 << 28
         together = re2.Set.SearchSet(options)
-        members: list[int] = []
+        places: dict[str, int] = {_ALWAYS: together.Add(_ALWAYS)}
+        needs: dict[int, frozenset[int]] = {}
         wakes: dict[int, set[str]] = {}
         for rule in self.rules:
             waiting = {o.id for o in self.rules if rule.id in o.also_when}
@@ -130,20 +136,23 @@ class HouseRules:
             for pattern, compiled in zip(
                 _match_of(rule), self._patterns[rule.id].match, strict=True
             ):
-                together.Add(pattern)
-                members.append(id(compiled))
+                for part in rule.parts(pattern):
+                    if part not in places:
+                        places[part] = together.Add(part)
+                needs[id(compiled)] = frozenset(places[part] for part in rule.parts(pattern))
                 wakes[id(compiled)] = waiting
-        together.Add(_ALWAYS)
         together.Compile()
-        return together, members, wakes
+        return together, needs, wakes
 
     def _candidates(self, text: Text) -> Iterable[Rule]:
         """The rules that may find something; ``text.live`` says with which of their patterns."""
-        together, members, wakes = self._set
-        hits = together.Match(text.text)
-        if len(members) not in hits:  # the automaton outgrew its memory: look with every pattern
+        if len(text.text) > LONG:
             return self.rules
-        text.live = frozenset(members[hit] for hit in hits if hit < len(members))
+        together, needs, wakes = self._set
+        hits = frozenset(together.Match(text.text))
+        if 0 not in hits:  # the automaton outgrew its memory: look with every pattern
+            return self.rules
+        text.live = frozenset(pattern for pattern, needed in needs.items() if needed <= hits)
         awake = {rule for pattern in text.live for rule in wakes[pattern]}
         return [rule for rule in self.rules if rule.id in awake or not _waits_for_match(rule)]
 

@@ -7,14 +7,17 @@ that means nothing is refused rather than ignored.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from datetime import date
+from itertools import chain, permutations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+import re2
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from inhouse.checkers import FORMATS
-from inhouse.clauses import FRAMES
+from inhouse.clauses import FRAMES, GAPS, compile_pattern
 from inhouse.config import load_yaml
 from inhouse.errors import InputError
 from inhouse.measures import METRICS
@@ -36,7 +39,7 @@ Kind = Literal[
 ]
 # What a rule of each kind cannot do without: one of these keys.
 NEEDS = {
-    "existence": ("match",),
+    "existence": ("match", "together"),
     "substitution": ("swap",),
     "occurrence": ("at_most", "at_least"),
     "metric": ("at_most", "at_least"),
@@ -49,6 +52,10 @@ PATTERNS = ("match", "unless", "unless_sentence", "unless_reply", "requires", "n
 
 
 _LIST = re.compile(r"(?<!P)<([a-z_]+)>")
+# From one word to a later one of the same sentence: decimals do not end a sentence.
+_GAP = r"[^\w.;!?\n](?:(?:[^.;!?\n]|\.\d)*?[^\w.;!?\n])?"
+_THEN = " ... "
+_GROUP = re.compile(r"(?<!\\)\((?!\?)")
 
 
 class Strict(BaseModel):
@@ -84,6 +91,9 @@ class Rule(Strict):
     audience: str = "retail"
     scope: Literal["response", "sentence", "first_turn"] = "response"
     match: list[str] = Field(default_factory=list)
+    together: list[Annotated[list[str], Field(min_length=2, max_length=3)]] = Field(
+        default_factory=list
+    )
     unless: list[str] = Field(default_factory=list)
     unless_sentence: list[str] = Field(default_factory=list)
     unless_reply: list[str] = Field(default_factory=list)
@@ -107,14 +117,19 @@ class Rule(Strict):
     approved_by: list[str] = Field(default_factory=list)
     effective_from: date | None = None
     review_by: date | None = None
+    _parts: dict[str, list[str]] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _kind_has_what_it_needs(self) -> Rule:
         needed = NEEDS.get(self.kind, ())
         if needed and all(getattr(self, name) in (None, "", [], {}) for name in needed):
-            raise ValueError(f"a rule of kind {self.kind!r} needs {' or '.join(needed)}:")
-        if self.kind in ("occurrence", "forbid_near") and not self.match:
+            raise ValueError(f"a rule of kind {self.kind!r} needs {needed[0]}:")
+        if self.kind in ("occurrence", "forbid_near") and not (self.match or self.together):
             raise ValueError(f"a rule of kind {self.kind!r} needs match:")
+        patterns = chain.from_iterable(getattr(self, name) for name in PATTERNS)
+        written = [part for pattern in patterns for part in pattern.split(_THEN)]
+        if not all(part.strip() for part in [*written, *chain.from_iterable(self.together)]):
+            raise ValueError("a pattern, or what stands before or behind a ' ... ', is empty")
         for name, given, known in (
             ("metric", [self.metric] if self.kind == "metric" else [], METRICS),
             ("format", [self.format] if self.kind == "format" else [], FORMATS),
@@ -125,6 +140,10 @@ class Rule(Strict):
                 raise ValueError(f"{name} {unknown[0]!r} is none of {', '.join(sorted(known))}")
         return self
 
+    def parts(self, pattern: str) -> list[str]:
+        """The words that all must be there for a pattern to match: itself, or its parts."""
+        return self._parts.get(pattern, [pattern])
+
     @property
     def by_machine(self) -> bool:
         """Whether a checker looks for breaches, or only a judge or a person can."""
@@ -132,7 +151,11 @@ class Rule(Strict):
 
 
 class RuleFile(Strict):
-    """A whole file. ``lists`` names words that several patterns share, as ``<name>`` in them."""
+    """A whole file. ``lists`` names words that several patterns share, as ``<name>`` in them.
+
+    ``first ... then`` in a pattern is one after the other in a sentence with no negation between;
+    a group of two or three patterns in ``together`` is the same in any order.
+    """
 
     house: str
     lists: dict[str, list[str]] = Field(default_factory=dict)
@@ -175,10 +198,46 @@ def _expanded(path: Path, rule: Rule, lists: dict[str, list[str]]) -> Rule:
             pattern = _LIST.sub(words, pattern)
         return pattern
 
-    if not lists:
-        return rule
-    update = {name: [expand(p) for p in getattr(rule, name)] for name in PATTERNS}
-    return rule.model_copy(update=update)
+    made: dict[str, list[str]] = {}
+    parts: dict[str, list[str]] = {}
+    for name in PATTERNS:
+        spread = [[expand(part) for part in p.split(_THEN)] for p in getattr(rule, name)]
+        made[name] = [_spread([group]) for group in spread]
+        parts |= dict(zip(made[name], spread, strict=True))
+    groups = [[expand(part) for part in group] for group in rule.together]
+    either = [_spread(permutations(group)) for group in groups]
+    parts |= dict(zip(either, groups, strict=True))
+    made["match"] = [*made["match"], *either]
+    for part in chain.from_iterable(group for group in parts.values() if len(group) > 1):
+        try:
+            compile_pattern(part)
+        except re2.error:
+            raise InputError(f"{path}: {rule.id}: {part!r} is no pattern by itself") from None
+    expanded = rule.model_copy(update=made)
+    expanded._parts = {
+        pattern: [_in_order([part]) for part in group]
+        for pattern, group in parts.items()
+        if len(group) > 1
+    }
+    return expanded
+
+
+def _spread(orders: Iterable[Sequence[str]]) -> str:
+    """A pattern for parts one after another in one sentence, in any of the orders.
+
+    A single part stays as it is. Otherwise ``GAPS`` marks the pattern, and its only other groups
+    are what stands between the parts: a rule's own groups are made non-capturing.
+    """
+    orders = list(orders)
+    if len(orders[0]) == 1:
+        return orders[0][0]
+    return f"(?P<{GAPS}>)(?:{'|'.join(map(_in_order, orders))})"
+
+
+def _in_order(parts: Sequence[str]) -> str:
+    # Whole words: "£5" and "5%" have no word boundary at their sign, but a character beside it.
+    plain = (_GROUP.sub("(?:", part) for part in parts)
+    return r"(?:\b|^|\W)" + f"({_GAP})".join(f"(?:{part})" for part in plain) + r"(?:\b|\W|$)"
 
 
 def _plain(value: Any) -> Any:

@@ -105,14 +105,23 @@ def test_another_language_is_said_not_guessed(text, english):
         ("negated", "It is not a fund, but it is guaranteed.", "guaranteed", False),
         ("negated", "Your guaranteed income is not affected by markets.", "guaranteed", False),
         ("negated", "Fees are not low. It is guaranteed.", "guaranteed", False),
+        ("negated", "If you do not pay, your pay is taken.", "your pay is taken", False),
+        ("negated", "The growth of the fund is not certain.", "growth of the fund", True),
         ("denied", "The SEC does not approve funds.", "SEC does not approve", True),
         ("question", "Is it guaranteed? No.", "guaranteed", True),
         ("question", "Is it guaranteed? Yes, it is.", "guaranteed", False),
+        ("question", "What would it have earned? We cannot say.", "would it have earned", True),
+        ("question", "Are there risks? None at all.", "risks? None", False),
         ("question", "Why settle for less than guaranteed income?", "guaranteed", False),
         ("reported", "You mentioned that the advert says it is guaranteed.", "guaranteed", True),
         ("reported", "You asked whether it is guaranteed.", "guaranteed", True),
         ("reported", "If anyone tells you it is guaranteed, hang up.", "guaranteed", True),
         ("reported", "As the advert says, it is guaranteed.", "guaranteed", False),
+        ("reported", "Your friend is sure that it will triple.", "will triple", True),
+        ("reported", "A caller who asks for your PIN is a thief.", "your PIN", True),
+        ("reported", "It is a fund that offers strong growth.", "strong growth", False),
+        ("reported", "From what you told me, the fund is best.", "is best", False),
+        ("reported", "You should see returns of 6%.", "returns of 6%", False),
         ("reported", "We told you it is guaranteed.", "guaranteed", False),
         ("reported", "You asked about fees, but our plan is guaranteed.", "guaranteed", False),
     ],
@@ -171,6 +180,19 @@ def test_forbid_near_spans_both_and_counts_words_between():
     assert said("forbid_near", "Your funds are FDIC insured.", **given) == ["funds are FDIC"]
     assert said("forbid_near", "Funds that you hold with us are FDIC insured.", **given) == []
     assert said("forbid_near", "Funds. FDIC.", **given) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("You are pregnant. That is why the loan was declined.", True),
+        ("The loan was declined. The reason is that you are pregnant.", True),
+        ("You are pregnant. The loan form is enclosed.", False),
+    ],
+)
+def test_a_reason_and_what_follows_from_it_stand_near(text, near):
+    given = {"match": [r"\bpregnant\b"], "near": [r"\bloan\b"], "within": 12}
+    assert bool(said("forbid_near", text, **given)) is near
 
 
 def test_occurrence_counts():

@@ -206,3 +206,79 @@ def test_the_hash_is_the_files(rules, tmp_path):
     loaded = rules(RULE)
     expected = hashlib.sha256((tmp_path / "rules.yaml").read_bytes()).hexdigest()
     assert loaded.hash == expected
+
+
+# --- words apart ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """Load one rule, changed, in a file with two lists of words."""
+    from ruamel.yaml import YAML
+
+    def build(**changes):
+        lists = {"thing": ["fund", r"£\d+"], "sure": ["is certain", "cannot fall"]}
+        file = {"house": "Test", "lists": lists, "rules": [changed(RULE, **changes)]}
+        YAML().dump(file, tmp_path / "rules.yaml")
+        return load(tmp_path / "rules.yaml")
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("The fund, at 1.5% a year, is certain.", ["fund, at 1.5% a year, is certain"]),
+        ("You get £50, which is certain.", ["£50, which is certain"]),
+        ("The fund cannot fall.", ["fund cannot fall"]),  # a negation that is one of the words
+        ("The fund does not say what is certain.", []),  # one that stands between them
+        ("The fund is here. It is certain.", []),  # two sentences
+        ("It is certain about the fund.", []),  # the other order
+        ("The refund is certain.", []),  # part of a word
+        ("You said that the fund is certain.", []),  # reported before it
+        ("The fund, you said, is certain.", []),  # and within it
+    ],
+)
+def test_words_one_after_another_in_a_sentence(listed, text, found):
+    loaded = listed(
+        match=["<thing> ... <sure>"],
+        exempt=["negated", "denied", "reported"],
+        bad=["The fund is certain."],
+        good=["It may fall."],
+    )
+    assert [finding.text for finding in loaded.check(PROMPT, text)] == found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("It is certain about the fund.", ["is certain about the fund"]),
+        ("The fund is certain.", ["fund is certain"]),
+        ("It is certain, and not the fund.", []),
+    ],
+)
+def test_words_together_in_any_order(listed, text, found):
+    loaded = listed(match=..., together=[["<sure>", "<thing>"]], bad=["The fund is certain."])
+    assert [finding.text for finding in loaded.check(PROMPT, text)] == found
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"together": [["a"]]}, "together"),
+        ({"together": [["a", "b", "c", "d"]]}, "together"),
+        ({"together": [["a", " "]]}, "is empty"),
+        ({"match": ["a ... "]}, "is empty"),
+        ({"match": ["a ...  ... b"]}, "is empty"),
+        ({"together": [["<none>", "b"]]}, "names <none>"),
+        ({"match": ["(?:a ... b)"]}, "is no pattern by itself"),
+    ],
+)
+def test_words_apart_that_mean_nothing_are_refused(listed, change, said):
+    with pytest.raises(InputError, match=said):
+        listed(**change)
+
+
+def test_a_rules_own_groups_are_not_taken_for_what_stands_between(listed):
+    loaded = listed(match=["(do not) (panic) ... <thing>"], bad=["Do not panic, fund."])
+    assert loaded.check(PROMPT, "Do not panic, the fund is here.")
