@@ -120,6 +120,7 @@ _UNIT = re.compile(
     re.IGNORECASE,
 )
 _YEAR = re.compile(r"(?:19|20)\d\d")
+_RATE = re.compile(r"\d+(?:\.\d+)?%")  # "the return of the token was 5.60%."
 
 
 def secrets(text: str) -> list[Hit]:
@@ -132,6 +133,8 @@ def secrets(text: str) -> list[Hit]:
             if loose and (_UNIT.match(text[end : end + 16]) or _YEAR.fullmatch(text[start:end])):
                 continue
             value = text[start:end].rstrip(".!?)]")
+            if group and _RATE.match(value):
+                continue
             end = start + len(value)
             if group and not value.isdigit() and " " not in value and not _strong(value):
                 continue

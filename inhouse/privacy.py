@@ -2,12 +2,14 @@
 
     python -m inhouse.privacy scan demonstrations.jsonl --names customers.txt --json
     python -m inhouse.privacy scrub demonstrations.jsonl --names customers.txt --out clean.jsonl
+    python -m inhouse.privacy scan demonstrations.jsonl --ner_model models/names --allow ours.txt
 
 Detectors are re2 patterns whose hits are checked: card numbers by their check digit, IBANs, routing
 and national numbers by theirs (python-stdnum), telephone numbers by their country's plan
-(phonenumbers). Names come from the firm's own customer list. What a firm sells (rates, amounts,
-ISINs, order and ticket numbers) is left alone. What is found is never printed or logged: only its
-place and type.
+(phonenumbers). Names come from the firm's own customer list, and from a model where the firm
+supplies one (:mod:`inhouse.recognisers`). What a firm sells (rates, amounts, ISINs, order and
+ticket numbers) is left alone, and so are its own public contacts where it lists them. What is found
+is never printed or logged: only its place and type.
 
 Records in: JSON Lines with ``text`` or ``messages`` (or ``prompt``, ``response`` …), or plain text.
 """
@@ -15,6 +17,7 @@ Records in: JSON Lines with ``text`` or ``messages`` (or ``prompt``, ``response`
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +28,7 @@ from inhouse.detectors import DETECTORS, TYPES
 from inhouse.names import Names
 from inhouse.normalise import normalise
 from inhouse.places import Hit
+from inhouse.public_contacts import KINDS, PublicContacts
 from inhouse.run import command
 
 __all__ = ["TYPES", "Entity", "Names", "scan", "scan_seen"]
@@ -42,21 +46,34 @@ class Entity:
     type: str
 
 
-def scan(text: str, names: Names | None = None, extra: Sequence[Extra] = ()) -> list[Entity]:
+def scan(
+    text: str,
+    names: Names | None = None,
+    extra: Sequence[Extra] = (),
+    public: PublicContacts | None = None,
+) -> list[Entity]:
     """Personal data in a text, in order, none inside another.
 
     Args:
         names: the firm's customer list.
-        extra: further detectors, such as presidio or a named-entity model of the firm's.
+        extra: further detectors, such as a named-entity model of the firm's.
+        public: the firm's own contacts; what stands inside one of them is nobody's personal data.
     """
     seen = normalise(text)
-    found = [*scan_seen(seen.text)]
+    found = scan_seen(seen.text)
     if names is not None:
         found += [Entity(start, end, "PERSON") for start, end in names.find(seen.text)]
     found = [Entity(*seen.original(e.start, e.end), e.type) for e in found]
     for detector in extra:
         found += detector(text)
+    if public is not None:
+        places = [seen.original(start, end) for start, end in public.find(seen.text)]
+        found = [e for e in found if e.type not in KINDS or not _inside(e, places)]
     return _apart(found)
+
+
+def _inside(entity: Entity, places: Sequence[tuple[int, int]]) -> bool:
+    return any(start <= entity.start and entity.end <= end for start, end in places)
 
 
 def scan_seen(text: str) -> list[Entity]:
@@ -97,6 +114,14 @@ def _parser() -> argparse.ArgumentParser:
         verb = verbs.add_parser(name, help=about, description=about, allow_abbrev=False)
         verb.add_argument("files", type=Path, nargs="+", metavar="FILE")
         verb.add_argument("--names", type=Path, help="The customer list, one name a line.")
+        verb.add_argument(
+            "--ner_model", type=Path, help="A local folder with a model that labels names."
+        )
+        verb.add_argument(
+            "--allow",
+            type=Path,
+            help="The firm's own public contacts, one a line, which are left alone.",
+        )
         if name == "scan":
             verb.add_argument("--json", action="store_true", help="One line of JSON a record.")
         else:
@@ -114,9 +139,10 @@ def _main() -> None:
         words = _parser().parse_args()
     except SystemExit as ended:  # argparse exits with 2, which is a gate's code here
         sys.exit(3 if ended.code else 0)
-    from inhouse import scrubbing
+    os.environ["HF_HUB_OFFLINE"] = "1"  # a supplied model is a folder: nobody is asked for it
+    from inhouse import privacy_commands
 
-    (scrubbing.scan_files if words.verb == "scan" else scrubbing.scrub_files)(words)
+    (privacy_commands.scan_files if words.verb == "scan" else privacy_commands.scrub_files)(words)
 
 
 if __name__ == "__main__":

@@ -5,34 +5,36 @@
 Placeholders name the type: ``[CARD]``. Pseudonyms are consistent within a conversation: the same
 name is the same ``[PERSON-7f3a]`` in all its turns, and another one in the next conversation. They
 are keyed hashes; the key's file is made with mode 0600 and may not stand in a run folder.
+
+Training refuses a firm's own telephone number like anybody's. With ``--allow ours.txt`` scrub
+leaves what that file lists and says so in the metadata of each record that holds some, which
+clears it.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import hmac
-import json
 import os
 import secrets
 import stat
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inhouse.errors import GateError, InputError
-from inhouse.files import read_utf8, sha256, write_atomically
-from inhouse.names import Names
+from inhouse.errors import InputError
+from inhouse.normalise import normalise
 from inhouse.privacy import Entity, scan
+from inhouse.public_contacts import PublicContacts
 
 # A turn's own text, or a whole record's; where several stand in one record, spans count through
 # the texts joined by newlines.
 TEXT_FIELDS = ("text", "prompt", "messages", "chosen", "rejected", "completion", "response")
 SCANNED = "personal_data"  # the key of a record's metadata that says it was scanned or cleared
 Replace = Callable[[str, str], str]
+Search = Callable[[str], list[Entity]]  # scan, with what the firm has supplied
 
 
 def placeholder(kind: str, words: str) -> str:
@@ -109,21 +111,21 @@ def _texts(value: Any) -> Iterator[str]:
                 yield turn["content"]
 
 
-def entities_of(record: dict[str, Any], names: Names | None) -> list[Entity]:
+def entities_of(record: dict[str, Any], search: Search) -> list[Entity]:
     """What a record holds; spans count through its texts joined by newlines."""
     found, offset = [], 0
     for text in texts_of(record):
-        found += [Entity(e.start + offset, e.end + offset, e.type) for e in scan(text, names)]
+        found += [Entity(e.start + offset, e.end + offset, e.type) for e in search(text)]
         offset += len(text) + 1
     return found
 
 
-def scrubbed(record: dict[str, Any], names: Names | None, replace: Replace) -> tuple[dict, Counter]:
+def scrubbed(record: dict[str, Any], search: Search, replace: Replace) -> tuple[dict, Counter]:
     """The record with its texts cleaned, and how many of each type were replaced."""
     counts: Counter[str] = Counter()
 
     def clean(text: str) -> str:
-        found = scan(text, names)
+        found = search(text)
         counts.update(entity.type for entity in found)
         return replaced(text, found, replace)
 
@@ -156,7 +158,7 @@ def check_training_data(
     number = 0
     for number, record in enumerate(records, start=1):
         plain = record.model_dump()
-        kinds = Counter(entity.type for entity in entities_of(plain, None))
+        kinds = Counter(entity.type for entity in entities_of(plain, scan))
         if kinds and _cleared(plain):
             kinds = Counter()
         counts += kinds
@@ -168,8 +170,8 @@ def check_training_data(
         raise InputError(
             f"{source} holds personal data that was neither scrubbed nor cleared: {named} "
             f"({'; '.join(first)} …)\nclean it with `python -m inhouse.privacy scrub {source} "
-            "--out clean.jsonl`, or train on it as it is with --allow_unscrubbed true, which the "
-            "manifest will say"
+            "--out clean.jsonl` (--allow FILE leaves the firm's own contacts), or train on it as "
+            "it is with --allow_unscrubbed true, which the manifest will say"
         )
     return told | {"allow_unscrubbed": bool(allow_unscrubbed)}
 
@@ -180,93 +182,13 @@ def _cleared(record: dict[str, Any]) -> bool:
     return isinstance(said, str) and said.startswith("cleared")
 
 
-# --- python -m inhouse.privacy -------------------------------------------------------------------
+def cleared_by_list(record: dict[str, Any], public: PublicContacts, source: str) -> dict[str, Any]:
+    """A scrubbed record, marked as cleared if public contacts stand in it.
 
-
-def scan_files(words: argparse.Namespace) -> None:
-    """Say where personal data stands, never what it is; exit 2 if there is any."""
-    names = Names.read(words.names) if words.names else None
-    counts: Counter[str] = Counter()
-    number = 0
-    for path in words.files:
-        for line, record in _records(path):
-            number += 1
-            found = entities_of(record, names)
-            counts.update(entity.type for entity in found)
-            if words.json:
-                where = {"file": str(path)} if len(words.files) > 1 else {}
-                entities = [{"start": e.start, "end": e.end, "type": e.type} for e in found]
-                print(json.dumps({**where, "line": line, "entities": entities}))
-            else:
-                for entity in found:
-                    print(f"{path}:{line}: {entity.start}-{entity.end} {entity.type}")
-    _say(number, counts)
-    if counts:
-        raise GateError(
-            f"{sum(counts.values())} pieces of personal data found, expected none: "
-            "`python -m inhouse.privacy scrub` replaces them"
-        )
-
-
-def scrub_files(words: argparse.Namespace) -> None:
-    """Write each file's records with what was found replaced; the original is left alone."""
-    names = Names.read(words.names) if words.names else None
-    key = read_key(words.key) if words.key else None
-    if words.out and len(words.files) > 1:
-        raise InputError("--out names one file: give one FILE with it")
-    total: Counter[str] = Counter()
-    number = 0
-    for path in words.files:
-        out = words.out or path.with_name(f"{path.stem}.clean{path.suffix}")
-        if out.exists() and out.samefile(path):
-            raise InputError(f"{out} is the file that is read: give another --out")
-        origin = sha256(path) if path.is_file() else ""
-        lines = []
-        for line, record in _records(path):
-            number += 1
-            replace = Pseudonyms(key, f"{origin} {line}") if key else placeholder
-            made, counts = scrubbed(record, names, replace)
-            total += counts
-            lines.append(_line(path, made))
-        write_atomically(out, "".join(lines))
-        print(f"wrote {out}")
-    _say(number, total)
-
-
-def _line(path: Path, record: dict[str, Any]) -> str:
-    if path.suffix not in (".jsonl", ".json"):
-        return str(record["text"])
-    return json.dumps(record, ensure_ascii=False) + "\n"
-
-
-def _say(records: int, counts: Counter[str]) -> None:
-    named = ", ".join(f"{count} {kind}" for kind, count in counts.most_common()) or "nothing found"
-    print(f"{records} records: {named}", file=sys.stderr)
-
-
-def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Every record of a file: JSON Lines by its name, else the whole text is one.
-
-    Raises:
-        InputError: with file and line; never with what stands there.
+    ``source`` names the list. What a person has said about the record stays.
     """
-    text = read_utf8(path)
-    if path.suffix not in (".jsonl", ".json"):
-        yield 1, {"text": text}
-        return
-    seen = False
-    for line, row in enumerate(text.split("\n"), start=1):
-        if not row.strip():
-            continue
-        try:
-            record = json.loads(row)
-        except ValueError as error:
-            where = getattr(error, "colno", "")
-            raise InputError(f"{path}, line {line}: not JSON at column {where}") from None
-        if not isinstance(record, dict) or not texts_of(record):
-            fields = ", ".join(TEXT_FIELDS)
-            raise InputError(f"{path}, line {line}: expected an object with one of {fields}")
-        seen = True
-        yield line, record
-    if not seen:
-        raise InputError(f"{path} holds no record")
+    holds = any(public.find(normalise(text).text) for text in texts_of(record))
+    metadata = record.get("metadata") or {}
+    if not holds or not isinstance(metadata, dict) or _cleared(record):
+        return record
+    return {**record, "metadata": {**metadata, SCANNED: f"cleared by {source}"}}

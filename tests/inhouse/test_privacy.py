@@ -1,10 +1,12 @@
 """Personal data: each detector, its hard negatives, replacement, and that nothing found is told."""
 
 import json
+import resource
 import stat
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -162,17 +164,17 @@ def test_placeholders_name_the_type():
 
 
 def test_pseudonyms_hold_within_a_conversation_and_not_beyond():
-    names = Names(["Rosalind Quenby"])
+    search = partial(privacy.scan, names=Names(["Rosalind Quenby"]))
     turns = [
         {"role": "user", "content": "I am Rosalind Quenby."},
         {"role": "assistant", "content": "Thank you, Rosalind  Quenby. Quenby it is."},
     ]
     one, other = (scrubbing.Pseudonyms(b"k" * 32, name) for name in ("1", "2"))
-    made, counts = scrubbing.scrubbed({"messages": turns}, names, one)
+    made, counts = scrubbing.scrubbed({"messages": turns}, search, one)
     first = made["messages"][0]["content"].removeprefix("I am ").rstrip(".")
     assert first.startswith("[PERSON-") and first in made["messages"][1]["content"]
     assert counts == {"PERSON": 3}
-    again, _ = scrubbing.scrubbed({"messages": turns}, names, other)
+    again, _ = scrubbing.scrubbed({"messages": turns}, search, other)
     assert first not in again["messages"][0]["content"]
 
 
@@ -200,7 +202,7 @@ def test_metadata_is_left_alone_and_every_text_field_is_cleaned():
         "rejected": "none",
         "metadata": {"topic": mail},
     }
-    made, _ = scrubbing.scrubbed(record, None, scrubbing.placeholder)
+    made, _ = scrubbing.scrubbed(record, privacy.scan, scrubbing.placeholder)
     assert made["prompt"][0]["content"] == made["chosen"] == "[EMAIL]"
     assert made["metadata"] == {"topic": mail}
 
@@ -331,3 +333,28 @@ def test_400_texts_of_100_words_a_second():
     for number in range(200):
         privacy.scan(f"{text} {number}", names)
     assert 200 / (time.process_time() - before) >= 400
+
+
+def test_help_needs_no_second_and_no_torch():
+    def spent() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    before = spent()  # the processor's time: other processes may have the cores
+    words = ["-X", "importtime", "-m", "inhouse.privacy", "scan", "--help"]
+    ended = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0 and "--ner_model" in ended.stdout and "--allow" in ended.stdout
+    assert spent() - before < 1
+    assert "argparse" in ended.stderr and "torch" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The return of the Gehijo Equity Token was 5.60%.rokersme a few years.",
+        "The Velquor Bond Token: 2.50%x a year",
+    ],
+)
+def test_a_rate_behind_the_word_token_is_no_secret(text):
+    assert privacy.scan(text) == []
+    assert [e.type for e in privacy.scan("the token is aB3dE5gH7jK9")] == ["SECRET"]
