@@ -1,5 +1,8 @@
 """The only place that decides how a model is loaded: full or LoRA, data type, attention.
 
+    python -m inhouse.models inspect examples/asdfg/model
+    python -m inhouse.models merge runs/mine/sft --output_dir runs/mine/merged
+
 Weights are safetensors, code comes from transformers alone (never ``trust_remote_code``), and a
 folder that holds pickles or asks for its own code (``auto_map``) is refused before anything of it
 is read.
@@ -8,8 +11,16 @@ is read.
 from __future__ import annotations
 
 import json
+import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+if __name__ == "__main__":  # before the imports below: they take seconds, and --help must not
+    from inhouse.model_commands import main
+    from inhouse.run import command
+
+    command(main)
 
 import torch
 from huggingface_hub import snapshot_download
@@ -23,6 +34,7 @@ from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dic
 from peft.utils import load_peft_weights
 from safetensors import SafetensorError
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -31,17 +43,20 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 from trl import get_peft_config
 
+from inhouse import bases
 from inhouse.chat import check_tokenizer
 from inhouse.errors import InputError
 
 if TYPE_CHECKING:
     from trl import ModelConfig
 
+# peft asks transformers for it at each adapter, by its old name: nothing a user could mend.
+warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
 transformers_logging.disable_progress_bar()  # loading and saving weights; training keeps its bar
 
 ADAPTER_CONFIG = "adapter_config.json"
-# What is fetched of a model: safetensors and its configuration, never pickles or code.
-HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+# What is fetched of a model: safetensors, configuration and licence, never pickles or code.
+HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md", "LICENSE*"]
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 
@@ -60,10 +75,11 @@ def locate(name_or_path: str) -> str:
     except (LocalEntryNotFoundError, OfflineModeIsEnabled):
         raise InputError(
             f"no model {name_or_path}: neither a folder here nor in the local cache, and the hub "
-            "is asked only with --allow_network"
+            "is asked only with --allow_network (`python -m inhouse.models inspect "
+            f"{name_or_path} --allow_network` fetches it)"
         ) from None
     except (HfHubHTTPError, HFValidationError) as error:
-        raise InputError(f"no model {name_or_path} on the hub: {_first_line(error)}") from None
+        raise InputError(f"no model {name_or_path} on the hub: {first_line(error)}") from None
 
 
 def check_folder(folder: str) -> None:
@@ -138,7 +154,7 @@ def load_tokenizer(name_or_path: str) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(name_or_path)
     except (OSError, ValueError) as error:
-        raise InputError(f"no tokenizer in {name_or_path}: {_first_line(error)}") from None
+        raise InputError(f"no tokenizer in {name_or_path}: {first_line(error)}") from None
     check_tokenizer(tokenizer, name_or_path)
     return tokenizer
 
@@ -149,10 +165,55 @@ def is_adapter(name_or_path: str | Path) -> bool:
 
 
 def base_of(name_or_path: str) -> str:
-    """The model below an adapter, or the model itself."""
+    """The model below an adapter, as the adapter names it, or the model itself."""
     if not is_adapter(name_or_path):
         return name_or_path
     return str(_read_config(Path(name_or_path) / ADAPTER_CONFIG)["base_model_name_or_path"])
+
+
+def find_base(folder: str) -> str:
+    """The folder of the model below an adapter, its weights as they were, or the model itself.
+
+    Raises:
+        InputError: the base is not there, has changed, or is an adapter itself.
+    """
+    if not is_adapter(folder):
+        return folder
+    try:
+        base = locate(base_of(folder))
+    except InputError as error:
+        raise InputError(
+            f"the adapter in {folder} stands on a model that is not there ({error}): put it back, "
+            f"or write where it is now into {Path(folder) / ADAPTER_CONFIG} as "
+            "base_model_name_or_path; its weights are checked"
+        ) from None
+    if is_adapter(base):  # transformers would load both, and check neither
+        raise InputError(
+            f"the adapter in {folder} stands on another adapter, {base}: merge that one first with "
+            f"`python -m inhouse.models merge {base} --output_dir DIR`"
+        )
+    check_folder(base)
+    bases.check(folder, base)
+    return base
+
+
+def load_config(folder: str) -> Any:
+    """A model's architecture and sizes.
+
+    Raises:
+        InputError: the config is not of an architecture that transformers ships.
+    """
+    check_folder(folder)
+    try:
+        return AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"cannot read the config in {folder}: {first_line(error)}") from None
+
+
+def context_length(config: Any) -> int | None:
+    """How many tokens a model takes at most; None for an architecture without such a limit."""
+    text = config.get_text_config()
+    return text.max_position_embeddings if hasattr(text, "max_position_embeddings") else None
 
 
 def load_causal_lm(
@@ -170,14 +231,14 @@ def load_causal_lm(
     check_folder(name_or_path)
     if _is_scalar(name_or_path):
         raise InputError(f"{name_or_path} is a reward model, not one that writes: name another")
-    model = _load(AutoModelForCausalLM, base_of(name_or_path), dtype, attn_implementation)
+    model = _load(AutoModelForCausalLM, find_base(name_or_path), dtype, attn_implementation)
     if is_adapter(name_or_path):
         return PeftModel.from_pretrained(model, name_or_path, is_trainable=trainable)
     return model
 
 
 def load_reward_model(name_or_path: str, *, dtype: str | torch.dtype = "float32") -> Any:
-    """A reward model to score with: a model, or an adapter on its base, with one scalar head.
+    """A reward model to score with: a model, or an adapter on its base, with one output a head.
 
     Raises:
         InputError: a model without such a head: transformers would make one up, and only warn.
@@ -185,20 +246,28 @@ def load_reward_model(name_or_path: str, *, dtype: str | torch.dtype = "float32"
     check_folder(name_or_path)
     if not _is_scalar(name_or_path):
         raise InputError(f"{name_or_path} is no reward model: `python -m reward` trains one")
-    model = _load_scalar(base_of(name_or_path), dtype, any_head=is_adapter(name_or_path))
-    return PeftModel.from_pretrained(model, name_or_path) if is_adapter(name_or_path) else model
+    own = AutoConfig.from_pretrained(name_or_path) if _has_config(name_or_path) else None
+    base, heads = find_base(name_or_path), own.num_labels if own else 1
+    model = _load_scalar(base, dtype, heads, any_head=is_adapter(name_or_path))
+    if not is_adapter(name_or_path):
+        return model
+    if own is not None:  # what the stage wrote beside the adapter: what its scores mean
+        model.config.reward = own.to_dict().get("reward")
+    return PeftModel.from_pretrained(model, name_or_path)
 
 
-def new_reward_model(name_or_path: str, *, dtype: str | torch.dtype, seed: int) -> Any:
-    """A reward model to train, from a causal one: its layers below a fresh scalar head.
+def new_reward_model(
+    name_or_path: str, *, dtype: str | torch.dtype, seed: int, heads: int = 1
+) -> Any:
+    """A reward model to train, from a causal one: its layers below ``heads`` fresh scalar heads.
 
-    The head starts at a standard deviation of 1/sqrt(d + 1), d the hidden size (Huang et al. 2024,
+    Each head starts at a standard deviation of 1/sqrt(d + 1), d the hidden size (Huang et al. 2024,
     https://arxiv.org/abs/2403.17031). A causal model's adapter is carried over and
     trained on, with the head beside it.
     """
     check_folder(name_or_path)
     torch.manual_seed(seed)
-    model = _load_scalar(base_of(name_or_path), dtype, any_head=True)
+    model = _load_scalar(find_base(name_or_path), dtype, heads, any_head=True)
     hidden = model.config.get_text_config().hidden_size
     torch.nn.init.normal_(model.score.weight, std=(hidden + 1) ** -0.5)
     if not is_adapter(name_or_path):
@@ -231,12 +300,60 @@ def lora_config(arguments: ModelConfig, task_type: str = "CAUSAL_LM") -> LoraCon
     return lora
 
 
+def train_only_layers(model: Any, wanted: str) -> str:
+    """Freeze all but the parts named in ``wanted``; return in words what trains and what not.
+
+    Args:
+        wanted: ``last:N``, layers' numbers from 0, ``embeddings``, ``norm`` (the one behind the
+            last layer) and ``head``, with commas between. Tied embeddings are one tensor with the
+            head: either word means both.
+
+    Raises:
+        InputError: the model has no such part.
+    """
+    body, count = model.base_model, model.config.get_text_config().num_hidden_layers
+    lists = (part for part in body.modules() if isinstance(part, torch.nn.ModuleList))
+    layers = next(part for part in lists if len(part) == count)
+    parts = {str(number): list(layer.parameters()) for number, layer in enumerate(layers)}
+    inside = {id(weight) for weight in layers.parameters()}
+    outside = [weight for weight in body.parameters() if id(weight) not in inside]
+    norms = [part for part in body.modules() if "Norm" in type(part).__name__]
+    of_norms = {id(weight) for norm in norms for weight in norm.parameters()}
+    parts["embeddings"] = [weight for weight in outside if id(weight) not in of_norms]
+    parts["norm"] = [weight for weight in outside if id(weight) in of_norms]
+    parts["head"] = list(model.get_output_embeddings().parameters())
+
+    names: list[str] = []
+    for word in wanted.replace(" ", "").split(","):
+        last = re.fullmatch(r"last:([1-9]\d*)", word)
+        if last and int(last[1]) <= count:
+            names += map(str, range(count - int(last[1]), count))
+        elif word in parts:
+            names.append(word)
+        else:
+            raise InputError(
+                f"train_layers names {word!r}, which this model has not: give last:N with N from 1 "
+                f"to {count}, layers from 0 to {count - 1}, embeddings, norm or head, with commas "
+                "between them"
+            )
+    model.requires_grad_(False)
+    for name in names:
+        for weight in parts[name]:
+            weight.requires_grad_(True)
+    trained = [name for name in parts if any(weight.requires_grad for weight in parts[name])]
+    frozen = ["the other layers", *(n for n in ("embeddings", "norm", "head") if n not in trained)]
+    return f"{', '.join(trained)} of layers 0 to {count - 1}; frozen: {', '.join(frozen)}"
+
+
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
     """Write safetensors and the tokenizer with its chat template, and nothing pickled."""
     if isinstance(model, PeftModel):
         # DPO keeps its frozen reference as a second adapter; only the trained one is a result.
         model.save_pretrained(str(folder), selected_adapters=["default"])
         (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
+        if model.peft_config["default"].task_type == "SEQ_CLS":
+            model.config.save_pretrained(folder)  # how many heads, and what their scores mean
+        bases.record(folder, str(model.peft_config["default"].base_model_name_or_path))
     else:
         model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -250,9 +367,13 @@ def _is_scalar(folder: str) -> bool:
     return any(name.endswith("ForSequenceClassification") for name in names)
 
 
-def _load_scalar(name: str, dtype: str | torch.dtype, any_head: bool) -> Any:
+def _has_config(folder: str) -> bool:
+    return (Path(folder) / "config.json").is_file()
+
+
+def _load_scalar(name: str, dtype: str | torch.dtype, heads: int, any_head: bool) -> Any:
     kind = AutoModelForSequenceClassification
-    return _load(kind, name, dtype, None, any_head=any_head, num_labels=1)
+    return _load(kind, name, dtype, None, any_head=any_head, num_labels=heads)
 
 
 def _load(
@@ -275,7 +396,7 @@ def _load(
             **extra,
         )
     except (OSError, ValueError, SafetensorError) as error:
-        raise InputError(f"cannot load a model from {name}: {_first_line(error)}") from None
+        raise InputError(f"cannot load a model from {name}: {first_line(error)}") from None
     except RuntimeError as error:
         if "ignore_mismatched_sizes" not in str(error):
             raise
@@ -287,5 +408,6 @@ def _load(
     return model
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What a library's message says first; the rest is for developers."""
     return str(error).strip().splitlines()[0]

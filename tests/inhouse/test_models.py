@@ -1,5 +1,6 @@
 """Loading and saving: what is refused, and that what comes back is what went in."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -8,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from inhouse import models
 from inhouse.errors import InputError
@@ -93,7 +94,123 @@ def test_saving_leaves_a_second_adapter_out(tiny_model, tokenizer, tmp_path):
 def test_an_adapters_missing_base_is_named(copy_of_tiny, tokenizer, tmp_path):
     folder = adapter_on(copy_of_tiny, tmp_path / "a", tokenizer)
     shutil.rmtree(copy_of_tiny)
-    with pytest.raises(InputError, match=r"no model folder .*model"):
+    with pytest.raises(InputError, match=r"no model folder .*model.*base_model_name_or_path"):
+        models.load_causal_lm(str(folder))
+
+
+def test_a_base_that_has_moved_is_found_where_the_config_then_names_it(
+    copy_of_tiny, tokenizer, tmp_path
+):
+    folder = adapter_on(copy_of_tiny, tmp_path / "a", tokenizer)
+    before = logits(models.load_causal_lm(str(folder)))
+    moved = copy_of_tiny.rename(tmp_path / "moved")
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text()) | {"base_model_name_or_path": str(moved)}
+    path.write_text(json.dumps(config))
+    assert torch.equal(logits(models.load_causal_lm(str(folder))), before)
+
+
+# --- the chain of hashes ----------------------------------------------------------------------
+
+
+def test_a_saved_adapter_records_the_hash_of_each_file_it_stands_on(
+    copy_of_tiny, tokenizer, tmp_path
+):
+    folder = adapter_on(copy_of_tiny, tmp_path / "a", tokenizer)
+    known = json.loads((folder / "base.json").read_text())
+    hashes = {
+        name: hashlib.sha256((copy_of_tiny / name).read_bytes()).hexdigest()
+        for name in ("model.safetensors", "config.json")
+    }
+    listing = "".join(f"{digest}  {name}\n" for name, digest in hashes.items())
+    assert known == {
+        "base": str(copy_of_tiny),
+        "sha256": hashlib.sha256(listing.encode()).hexdigest(),
+        "files": hashes,
+    }
+
+
+def change_weight(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    weights["model.norm.weight"][0] += 1e-6
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def change_config(folder: Path) -> None:
+    path = folder / "config.json"
+    path.write_text(path.read_text().replace('"rms_norm_eps": 1e-06', '"rms_norm_eps": 1e-05'))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"), [(change_weight, "model.safetensors"), (change_config, "config.json")]
+)
+@pytest.mark.parametrize("load", ["load_causal_lm", "new_reward_model"])
+def test_an_adapter_on_a_base_that_has_changed_is_refused(
+    copy_of_tiny, tokenizer, tmp_path, change, named, load
+):
+    folder = adapter_on(copy_of_tiny, tmp_path / "a", tokenizer)
+    models.load_causal_lm(str(folder))  # hashes are remembered, but not beyond a change
+    change(copy_of_tiny)
+    settings = {"dtype": "float32", "seed": 0} if load == "new_reward_model" else {}
+    with pytest.raises(InputError) as refusal:
+        getattr(models, load)(str(folder), **settings)
+    for said in (str(folder), str(copy_of_tiny), f"{named} differs", "train the adapter again"):
+        assert said in str(refusal.value)
+
+
+def test_a_reward_adapter_on_a_base_that_has_changed_is_refused(copy_of_tiny, tokenizer, tmp_path):
+    model = models.new_reward_model(
+        str(adapter_on(copy_of_tiny, tmp_path / "a", tokenizer)), dtype="float32", seed=0
+    )
+    model.config.pad_token_id = tokenizer.pad_token_id
+    models.save(model, tokenizer, tmp_path / "r")
+    models.load_reward_model(str(tmp_path / "r"))
+    change_weight(copy_of_tiny)
+    with pytest.raises(InputError, match=r"model\.safetensors differs"):
+        models.load_reward_model(str(tmp_path / "r"))
+
+
+def test_files_beside_the_weights_may_change(copy_of_tiny, tokenizer, tmp_path):
+    folder = adapter_on(copy_of_tiny, tmp_path / "a", tokenizer)
+    (copy_of_tiny / "README.md").write_text("a page")
+    assert models.find_base(str(folder)) == str(copy_of_tiny)
+
+
+def test_an_adapter_from_elsewhere_loads_and_the_missing_record_is_said(
+    tiny_model, tokenizer, tmp_path, capsys
+):
+    folder = adapter_on(tiny_model, tmp_path / "a", tokenizer)
+    models.load_causal_lm(str(folder))
+    assert "base.json" not in capsys.readouterr().err
+    (folder / "base.json").unlink()
+    models.load_causal_lm(str(folder))
+    said = capsys.readouterr().err
+    assert str(folder) in said and str(tiny_model) in said and "base.json" in said
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"base": "x"}'])
+def test_a_damaged_record_is_refused(tiny_model, tokenizer, tmp_path, text):
+    folder = adapter_on(tiny_model, tmp_path / "a", tokenizer)
+    (folder / "base.json").write_text(text)
+    with pytest.raises(InputError, match=r"base\.json is damaged"):
+        models.load_causal_lm(str(folder))
+
+
+def test_a_base_without_weights_is_refused(copy_of_tiny, tokenizer, tmp_path):
+    folder = adapter_on(copy_of_tiny, tmp_path / "a", tokenizer)
+    (copy_of_tiny / "model.safetensors").unlink()
+    with pytest.raises(InputError, match="holds no safetensors"):
+        models.load_causal_lm(str(folder))
+
+
+def test_an_adapter_on_an_adapter_is_refused(tiny_model, tokenizer, tmp_path):
+    below = adapter_on(tiny_model, tmp_path / "a", tokenizer)
+    folder = adapter_on(tiny_model, tmp_path / "b", tokenizer)
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text()) | {"base_model_name_or_path": str(below)}
+    path.write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"another adapter.*inhouse\.models merge"):
         models.load_causal_lm(str(folder))
 
 
@@ -191,3 +308,10 @@ def test_weights_that_do_not_fit_the_config_are_refused(copy_of_tiny):
     path.write_text(json.dumps({**json.loads(path.read_text()), "intermediate_size": 96}))
     with pytest.raises(InputError, match=str(copy_of_tiny)):
         models.load_causal_lm(str(copy_of_tiny))
+
+
+def test_an_architecture_that_transformers_has_not_is_refused(copy_of_tiny):
+    path = copy_of_tiny / "config.json"
+    path.write_text(path.read_text().replace('"qwen3"', '"nothing-of-ours"'))
+    with pytest.raises(InputError, match="cannot read the config"):
+        models.load_config(str(copy_of_tiny))
