@@ -68,9 +68,10 @@ def render(tokenizer: Any, messages: Sequence[Message]) -> Rendered:
     Raises:
         InputError: the template renders a prompt otherwise alone than before its reply, so that
             what is trained would differ from what is asked; or it ends a reply without the end
-            token, so that the model would never learn to stop.
+            token, so that the model would never learn to stop; or it begins the text twice.
     """
     ids = _render(tokenizer, messages)
+    _check_beginning(tokenizer, ids)
     supervised = [False] * len(ids)
     for turn, message in enumerate(messages):
         if message.role != "assistant":
@@ -113,23 +114,35 @@ def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def show_supervised(tokenizer: Any, rendered: Rendered) -> str:
-    """The rendered text with what counts in the loss between ⟦ and ⟧."""
+def show_supervised(tokenizer: Any, rendered: Rendered, colour: bool = False) -> str:
+    """The rendered text with what counts in the loss between ⟦ and ⟧, on a terminal in green."""
     parts = []
     runs = itertools.groupby(
         zip(rendered.ids, rendered.supervised, strict=True), key=lambda pair: pair[1]
     )
     for counts, run in runs:
         text = tokenizer.decode([token for token, _ in run])
-        parts.append(f"⟦{text}⟧" if counts else text)
+        shown = f"⟦{text}⟧" if counts else text
+        parts.append(f"\x1b[32m{shown}\x1b[0m" if counts and colour else shown)
     return "".join(parts)
+
+
+def control_tokens(tokenizer: Any) -> set[str]:
+    """The tokens that a template writes and no text may hold.
+
+    ``all_special_tokens`` has only those with a name; Llama's turn headers, for one, are special
+    in the vocabulary and named nowhere.
+    """
+    added = tokenizer.added_tokens_decoder.values()
+    return {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
 
 
 def _render(
     tokenizer: Any, messages: Sequence[Message], add_generation_prompt: bool = False
 ) -> list[int]:
+    control = control_tokens(tokenizer)
     for turn, message in enumerate(messages, start=1):
-        forged = next((t for t in tokenizer.all_special_tokens if t in message.content), None)
+        forged = next((token for token in control if token in message.content), None)
         if forged:  # a customer who types the end token would end the turn
             raise InputError(
                 f"turn {turn} ({message.role}) holds {forged!r}, which is the chat template's own: "
@@ -144,6 +157,15 @@ def _render(
         )
     except jinja2.TemplateError as error:
         raise InputError(f"the chat template refuses this conversation: {error}") from None
+
+
+def _check_beginning(tokenizer: Any, ids: list[int]) -> None:
+    begin = tokenizer.bos_token_id
+    if begin is not None and ids[:2] == [begin, begin]:
+        raise InputError(
+            f"the chat template begins the text twice ({tokenizer.bos_token}): take one of the two "
+            "out of it"
+        )
 
 
 def _end_of_turn(tokenizer: Any, ids: list[int], messages: Sequence[Message], turn: int) -> int:

@@ -6,17 +6,21 @@ finished rows. Keys of TRL's that would change how rows are made are refused rat
 
 from __future__ import annotations
 
+import collections
+import copy
 import json
 import math
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import datasets
+import torch
 from peft import get_peft_model
 
-from inhouse import models
+from inhouse import model_card, models
 from inhouse.config import Parsed, RunOptions
 from inhouse.errors import InputError
 from inhouse.run import CHECKPOINTS, Run, is_main_process
@@ -38,7 +42,7 @@ DECIDED_ELSEWHERE = {
 
 
 def check_settings(settings: dict[str, Any]) -> None:
-    """Refuse keys that would be ignored, and two keys that name one folder.
+    """Refuse keys that would be ignored, two keys that name one folder, and FSDP.
 
     Raises:
         InputError: names the key and who decides it.
@@ -49,6 +53,11 @@ def check_settings(settings: dict[str, Any]) -> None:
     lora = [key for key in settings if key.startswith("lora_") or key in ("use_dora", "use_rslora")]
     if lora and not settings.get("use_peft"):
         raise InputError(f"{lora[0]} is set, but use_peft is not: add use_peft, or leave it out")
+    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
+        raise InputError(
+            "FSDP is not supported yet (on a CPU accelerate would run DDP in its place without a "
+            "word): use configs/accelerate/ddp.yaml"
+        )
     if {"output_dir", "run_dir"} <= settings.keys():
         raise InputError("output_dir and run_dir both name where to write: give one of them")
 
@@ -88,29 +97,94 @@ def print_plan(
     trainable: int,
     folder: Path,
     example: str,
+    details: Sequence[str] = (),
 ) -> None:
-    """Print what a run would do: records, tokens, steps, memory, disk, and one example."""
-    batch = training.train_batch_size * training.gradient_accumulation_steps * training.world_size
-    steps = math.ceil(rows / batch) * training.num_train_epochs
-    steps = training.max_steps if training.max_steps > 0 else math.ceil(steps)
+    """Print what a run would do: records, tokens, steps, memory, disk, and one example.
+
+    Args:
+        details: lines on memory, lengths and time, each with its name in the first 13 columns; by
+            default what weights and optimiser take.
+    """
+    if not is_main_process():
+        return
     # fp32 weights; a gradient and Adam's two moments for what is trained
     gigabytes = (4 * parameters + 12 * trainable) / 2**30
-    above = next(parent for parent in [folder, *folder.parents] if parent.exists())
-    print(
-        f"records      {rows}\n"
-        f"tokens       {tokens} ({supervised} supervised)\n"
-        f"steps        {steps} of {batch} records\n"
-        f"parameters   {parameters:,} ({trainable:,} trained)\n"
-        f"memory       {gigabytes:.2f} GiB for weights, gradients and optimiser, plus activations\n"
-        f"free disk    {shutil.disk_usage(above).free / 2**30:.0f} GiB at {above}\n"
-        f"example, supervised between ⟦ and ⟧:\n{example}"
+    rough = (
+        f"memory       {gigabytes:.2f} GiB for weights, gradients and optimiser, plus activations"
     )
+    above = next(parent for parent in [folder, *folder.parents] if parent.exists())
+    lines = [
+        f"records      {rows}",
+        f"tokens       {tokens} ({supervised} supervised)",
+        f"steps        {count_steps(training, rows)} of {rows_a_step(training)} records",
+        f"parameters   {parameters:,} ({trainable:,} trained)",
+        *(details or [rough]),
+        f"free disk    {shutil.disk_usage(above).free / 2**30:.0f} GiB at {above}",
+        f"example, supervised between ⟦ and ⟧:\n{example}",
+    ]
+    print("\n".join(lines), flush=True)
+
+
+def rows_a_step(training: Any) -> int:
+    """Rows between two updates, over all processes."""
+    return training.train_batch_size * training.gradient_accumulation_steps * training.world_size
+
+
+def count_steps(training: Any, rows: int) -> int:
+    """Updates of a whole run."""
+    if training.max_steps > 0:
+        return training.max_steps
+    return math.ceil(math.ceil(rows / rows_a_step(training)) * training.num_train_epochs)
+
+
+def length_table(lengths: Sequence[int]) -> list[str]:
+    """Lines for the plan: how long the rows are, in up to eight equal classes of tokens."""
+    ordered = sorted(lengths)
+    middle, most = ordered[len(ordered) // 2], ordered[int(0.95 * (len(ordered) - 1))]
+    lines = [
+        f"lengths      {ordered[0]} to {ordered[-1]} tokens, median {middle}, 95 % up to {most}"
+    ]
+    classes = length_classes(lengths)
+    widest = max(count for _, count in classes)
+    for upper, count in classes:
+        lines.append(f"  up to {upper:>5} {count:>6} {'█' * math.ceil(30 * count / widest)}")
+    return lines
+
+
+def length_classes(lengths: Sequence[int]) -> list[tuple[int, int]]:
+    """(upper bound, number of rows) of up to eight classes, bounds in steps of 16 tokens."""
+    width = 16 * math.ceil(max(lengths) / 8 / 16)
+    counts = collections.Counter(math.ceil(length / width) for length in lengths)
+    return [(number * width, counts[number]) for number in range(min(counts), max(counts) + 1)]
+
+
+def padded_tokens(lengths: Sequence[int], training: Any) -> int:
+    """Tokens that one epoch computes, padding counted: each batch is as long as its longest row.
+
+    In the order given, or by length where the sampler groups them. Nothing is padded when packed.
+    """
+    if training.packing:
+        return sum(lengths)
+    grouped = training.train_sampling_strategy == "group_by_length"
+    ordered = sorted(lengths) if grouped else list(lengths)
+    size = training.per_device_train_batch_size
+    batches = (ordered[at : at + size] for at in range(0, len(ordered), size))
+    return sum(len(batch) * max(batch) for batch in batches)
+
+
+def time_line(training: Any, lengths: Sequence[int], seconds: float, tokens: int) -> str:
+    """A line for the plan: about how long training takes if ``tokens`` tokens take ``seconds``."""
+    epochs = count_steps(training, len(lengths)) * rows_a_step(training) / len(lengths)
+    computed = padded_tokens(lengths, training) * epochs / training.world_size
+    minutes = computed * seconds / tokens / 60
+    return f"time         about {minutes:.1f} min at {tokens / seconds:,.0f} tokens a second"
 
 
 def count_parameters(model: Any, lora: Any = None) -> tuple[int, int]:
     """All parameters, and those that are trained, once ``lora``'s adapter is on the model."""
-    if lora is not None:
-        model = get_peft_model(model, lora)
+    if lora is not None:  # on a shell without weights: the model itself is left as it is
+        with torch.device("meta"):
+            model = get_peft_model(type(model)(model.config), copy.deepcopy(lora))
     every = list(model.parameters())
     return sum(p.numel() for p in every), sum(p.numel() for p in every if p.requires_grad)
 
@@ -143,8 +217,9 @@ def last_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def save(trainer: Any, tokenizer: Any, folder: Path) -> None:
-    """Write the trained model or adapter, once, whatever the number of processes."""
+def save(trainer: Any, tokenizer: Any, run: Run) -> None:
+    """Write the trained model or adapter and its card, once, whatever the number of processes."""
     if is_main_process():
-        models.save(trainer.accelerator.unwrap_model(trainer.model), tokenizer, folder)
+        models.save(trainer.accelerator.unwrap_model(trainer.model), tokenizer, run.folder)
+        model_card.write(run.folder, run.stage.name, run.inputs)
     trainer.accelerator.wait_for_everyone()

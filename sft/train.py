@@ -1,19 +1,23 @@
-"""Supervised fine-tuning on TRL's trainer, full or LoRA.
+"""Supervised fine-tuning on TRL's trainer: full, some layers alone, or LoRA.
 
     python -m sft
     python -m sft --model_name_or_path DIR --dataset_name demonstrations.jsonl --run_dir runs/mine
 
 Records in: demonstration. Out: ``runs/<name>/sft/``: the model or adapter, its tokenizer with the
-chat template, ``metrics.json``, ``manifest.json``.
+chat template, ``training.svg``, ``metrics.json``, ``manifest.json``.
 """
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from inhouse import run as runs
 from inhouse.config import Stage, parse
+from inhouse.errors import InputError
 
 STAGE = Stage("sft", "python -m sft", "a model learns the house's tone from demonstrations")
 
@@ -30,7 +34,35 @@ class SFTOptions:
         default=0.05,
         metadata={"help": "Share of demonstrations kept out of training, for the loss on them."},
     )
-
+    train_layers: str | None = field(
+        default=None,
+        metadata={
+            "help": "Train these alone, all else frozen: last:N, layers' numbers from 0, "
+            "embeddings, norm, head, with commas between them."
+        },
+    )
+    early_stopping_patience: int = field(
+        default=0,
+        metadata={
+            "help": "Stop after so many evaluations in a row without a lower held-out loss; 0: "
+            "never. Needs load_best_model_at_end and eval_strategy."
+        },
+    )
+    probe_dataset: str | None = field(
+        default=None,
+        metadata={
+            "help": 'General text, one {"text": "…"} a line: its perplexity before and after '
+            "training shows what was forgotten."
+        },
+    )
+    leave_out_long: bool = field(
+        default=False,
+        metadata={"help": "Leave out demonstrations over max_length, counted, not refuse them."},
+    )
+    token_cache: str | None = field(
+        default=None,
+        metadata={"help": "Folder that keeps token ids, so that a second run need not render."},
+    )
     drop_findings: str | None = field(
         default=None,
         metadata={"help": "House rules: demonstrations that break a blocker rule are left out."},
@@ -43,83 +75,209 @@ class SFTOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.held_out_share < 1:
             raise ValueError(f"held_out_share is {self.held_out_share}: give 0 or more, below 1")
+        if self.early_stopping_patience < 0:
+            raise ValueError(f"early_stopping_patience is {self.early_stopping_patience}: give 0+")
 
 
 def main() -> None:
-    """Config, records, model, trainer, train, save, finish."""
+    """Config, records, model, trainer, plan, train, evaluate, save, finish."""
     parsed = parse(STAGE, SFTOptions, trl=("SFTConfig", "ModelConfig"))
     options, own, training, model_args = parsed
 
-    import datasets  # these take seconds, and --help must not
-    from trl import SFTTrainer
-
-    from inhouse import chat, models, records, scrubbing
+    from inhouse import memory, models  # these take seconds, and --help must not
     from inhouse import training as trainers
-    from sft import prepare
+    from inhouse.token_cache import TokenCache
+    from sft import evaluate, prepare
 
     trainers.check_settings(parsed.settings)
     models.check_arguments(model_args, training)
-    source = own.dataset_name or runs.require(
-        Path(options.run_dir) / "data" / "demonstrations.jsonl",
-        "give your demonstrations with --dataset_name (the demonstration house makes its own: "
-        "`python -m examples.asdfg.prepare`)",
-    )
-    inputs = {"model_name_or_path": model_args.model_name_or_path, "dataset_name": source}
-    if own.drop_findings:
-        inputs["drop_findings"] = own.drop_findings
+    check_together(own, training)
+    inputs = find_inputs(own, options.run_dir, model_args.model_name_or_path)
     folder = trainers.stage_folder(parsed, options, STAGE.name)
     run = runs.open_run(STAGE, options, parsed.settings, inputs, folder=folder)
 
     tokenizer = models.load_tokenizer(model_args.model_name_or_path)
-    demonstrations = records.read(source, records.Demonstration)
-    read = len(demonstrations)
+    cache = TokenCache(own.token_cache)
+    data = prepare.prepare(
+        tokenizer,
+        str(inputs["dataset_name"]),
+        cache,
+        house_rules=own.drop_findings,
+        allow_unscrubbed=own.allow_unscrubbed,
+        max_length=training.max_length,
+        leave_out_long=own.leave_out_long,
+        held_out_share=own.held_out_share,
+    )
+    probe = evaluate.read_probe(tokenizer, own.probe_dataset, training.max_length)
+    free = memory.free_bytes()
+    model, lora, size = load_model(model_args, own.train_layers)
+    check_model(model, lora, tokenizer, data, training)
+    need = memory.load_of(model, training, trained=size["trained_parameters"], length=data.longest)
+    memory.check_estimate(need, free)
+    with tempfile.TemporaryDirectory() as unused:  # the trainer wants a folder before we have one
+        training.output_dir = unused
+        trainer = new_trainer(model, lora, tokenizer, data, training, own.early_stopping_patience)
+    measured = memory.measure(trainer, prepare.columns(data.train), need)
+    show_plan(training, tokenizer, data, size, folder, need, measured)
+    if options.dry_run:
+        return
+
+    run.start()
+    cache.write()
+    training.output_dir = str(run.path(runs.CHECKPOINTS))
+    before = evaluate.perplexity(trainer, probe)
+    metrics = trainers.train(trainer, run)
+    metrics |= evaluate.after_training(trainer, data.held_out, probe, before)
+    metrics |= {**size, **data.counts, "memory_peak_bytes": measured.peak}
+    trainers.save(trainer, tokenizer, run)
+    evaluate.plot(run.path("training.svg"), data.lengths, trainer.state.log_history)
+    run.finish(
+        config=tuple(parsed),
+        seed=training.seed,
+        metrics=metrics,
+        next_command="python -m labeling.candidates",
+    )
+
+
+def find_inputs(own: SFTOptions, run_dir: str, model: str) -> dict[str, str | Path]:
+    """What is read, by the setting that names it.
+
+    Raises:
+        InputError: no demonstrations are named, and there are none in ``run_dir``.
+    """
+    source = own.dataset_name or runs.require(
+        Path(run_dir) / "data" / "demonstrations.jsonl",
+        "give your demonstrations with --dataset_name (the demonstration house makes its own: "
+        "`python -m examples.asdfg.prepare`)",
+    )
+    inputs: dict[str, str | Path] = {"model_name_or_path": model, "dataset_name": source}
     if own.drop_findings:
-        demonstrations = prepare.without_findings(demonstrations, own.drop_findings, str(source))
-    scan = scrubbing.check_training_data(demonstrations, str(source), own.allow_unscrubbed)
-    every_row = prepare.render_all(tokenizer, demonstrations, str(source))
-    lengths = [len(row.ids) for row in every_row]
-    trainers.check_lengths(lengths, training.max_length, str(source), "demonstrations")
-    rendered, checked = prepare.split(demonstrations, every_row, own.held_out_share)
+        inputs["drop_findings"] = own.drop_findings
+    if own.probe_dataset:
+        inputs["probe_dataset"] = own.probe_dataset
+    return inputs
+
+
+def check_together(own: SFTOptions, training: Any) -> None:
+    """Refuse settings that need another one.
+
+    Raises:
+        InputError: names both.
+    """
+    if training.eval_strategy != "no" and not own.held_out_share:
+        raise InputError(
+            f"eval_strategy {training.eval_strategy.value} needs held-out demonstrations, and "
+            "held_out_share is 0: give a share above 0"
+        )
+    if own.early_stopping_patience and not training.load_best_model_at_end:
+        raise InputError(
+            f"early_stopping_patience {own.early_stopping_patience} needs the best checkpoint to "
+            "go back to: add --load_best_model_at_end --eval_strategy steps --eval_steps 50 "
+            "--save_steps 50 (the two steps equal, or one a multiple of the other)"
+        )
+    if training.packing and training.packing_strategy != "bfd":
+        raise InputError(
+            f"packing_strategy {training.packing_strategy} cuts conversations in two: use bfd"
+        )
+    if training.packing and training.max_length is None:
+        raise InputError("packing fills rows up to max_length, and it is unset: set it")
+
+
+def load_model(model_args: Any, train_layers: str | None) -> tuple[Any, Any, dict[str, int]]:
+    """The model to train, its new adapter's settings or None, and how many parameters train.
+
+    Raises:
+        InputError: ``train_layers`` beside an adapter, or naming what the model has not.
+    """
+    from inhouse import models
+    from inhouse.training import count_parameters
 
     lora = models.lora_config(model_args)
+    if train_layers and (lora or models.is_adapter(model_args.model_name_or_path)):
+        raise InputError(
+            f"train_layers {train_layers} freezes layers of the model itself, and an adapter "
+            "(use_peft, or a model that is one) freezes all of them: give one of the two"
+        )
     model = models.load_causal_lm(
         model_args.model_name_or_path,
         dtype=model_args.dtype,
         attn_implementation=model_args.attn_implementation,
         trainable=True,
     )
-    if options.dry_run:
-        every, trained = trainers.count_parameters(model, lora)
-        trainers.print_plan(
-            training,
-            rows=len(rendered),
-            tokens=sum(len(row.ids) for row in rendered),
-            supervised=sum(sum(row.supervised) for row in rendered),
-            parameters=every,
-            trainable=trained,
-            folder=folder,
-            example=chat.show_supervised(tokenizer, rendered[0]),
-        )
-        return
+    what = models.train_only_layers(model, train_layers) if train_layers else "all layers"
+    every, trained = count_parameters(model, lora)
+    if runs.is_main_process():
+        print(f"trains {trained:,} of {every:,} parameters: {'an adapter' if lora else what}")
+    return model, lora, {"parameters": every, "trained_parameters": trained}
 
-    run.start()
-    training.output_dir = str(run.path(runs.CHECKPOINTS))
-    trainer = SFTTrainer(
+
+def check_model(model: Any, lora: Any, tokenizer: Any, data: Any, training: Any) -> None:
+    """What takes both the model and the rows to see.
+
+    Raises:
+        InputError: tokens that the model has no embedding for, or that it never learned and will
+            not; packing where attention leaks between rows.
+    """
+    from inhouse import packing, preflight
+
+    ids = [row.rendered.ids for row in data.train + data.held_out]
+    preflight.check_vocabulary(model, ids, data.source)
+    embeddings_train = model.get_input_embeddings().weight.requires_grad and not lora
+    if not embeddings_train and not (lora and lora.modules_to_save):
+        preflight.check_frozen_tokens(model, tokenizer, ids, data.source)
+    if training.packing:
+        packing.check_no_leak(model, ids[:3])
+
+
+def new_trainer(
+    model: Any, lora: Any, tokenizer: Any, data: Any, training: Any, patience: int
+) -> Any:
+    """TRL's trainer on rows that are token ids already."""
+    import datasets
+    from transformers import EarlyStoppingCallback
+    from trl import SFTTrainer
+
+    from sft.prepare import columns
+
+    if patience:  # else a killed run would count from nought again when it goes on
+        training.restore_callback_states_from_checkpoint = True
+    return SFTTrainer(
         model=model,
         args=training,
-        train_dataset=datasets.Dataset.from_list(prepare.rows(rendered)),
-        eval_dataset=datasets.Dataset.from_list(prepare.rows(checked)) if checked else None,
+        train_dataset=datasets.Dataset.from_list(columns(data.train)),
+        eval_dataset=datasets.Dataset.from_list(columns(data.held_out)) if data.held_out else None,
         processing_class=tokenizer,
         peft_config=lora,
+        callbacks=[EarlyStoppingCallback(patience)] if patience else None,
     )
-    metrics = trainers.train(trainer, run)
-    if checked:
-        metrics |= trainer.evaluate()
-    metrics |= {"personal_data": scan, "dropped_by_house_rules": read - len(demonstrations)}
-    trainers.save(trainer, tokenizer, run.folder)
-    run.finish(
-        config=tuple(parsed),
-        seed=training.seed,
-        metrics=metrics,
-        next_command="python -m labeling.candidates",
+
+
+def show_plan(
+    training: Any,
+    tokenizer: Any,
+    data: Any,
+    size: dict[str, int],
+    folder: Path,
+    need: Any,
+    measured: Any,
+) -> None:
+    """Print what the run will do, with one example as the model will see it."""
+    from inhouse import chat, memory
+    from inhouse import training as trainers
+
+    first = data.train[0].rendered
+    trainers.print_plan(
+        training,
+        rows=len(data.train),
+        tokens=sum(data.lengths),
+        supervised=sum(sum(row.rendered.supervised) for row in data.train),
+        parameters=size["parameters"],
+        trainable=size["trained_parameters"],
+        folder=folder,
+        example=chat.show_supervised(tokenizer, first, colour=sys.stdout.isatty()),
+        details=[
+            *memory.lines(need, measured),
+            *trainers.length_table(data.lengths),
+            trainers.time_line(training, data.lengths, measured.seconds, measured.tokens),
+        ],
     )

@@ -119,6 +119,14 @@ def test_what_is_shown_between_brackets_is_what_counts(tokenizer):
     )
 
 
+def test_on_a_terminal_what_counts_is_green(tokenizer):
+    rendered = render(tokenizer, [ASKED, SAID])
+    shown = show_supervised(tokenizer, rendered, colour=True)
+    assert "\x1b[32m⟦It is 1.20% a year.<|im_end|>⟧\x1b[0m" in shown and shown.count("\x1b") == 2
+    plainly = shown.replace("\x1b[32m", "").replace("\x1b[0m", "")
+    assert plainly == show_supervised(tokenizer, rendered)
+
+
 # --- asking equals training -------------------------------------------------------------------
 
 
@@ -148,16 +156,20 @@ def test_the_beginning_of_sequence_is_not_doubled(with_template):
     # A tokenizer that adds a beginning by itself and a template that writes it: Llama's case.
     from tokenizers.processors import TemplateProcessing
 
-    other = with_template("<|im_start|>" + PLAIN, bos_token="<|im_start|>")
-    begin = other.convert_tokens_to_ids("<|im_start|>")
+    other = with_template("<|endoftext|>" + PLAIN, bos_token="<|endoftext|>")
+    begin = other.bos_token_id
     other._tokenizer.post_processor = TemplateProcessing(
-        single="<|im_start|> $A", special_tokens=[("<|im_start|>", begin)]
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", begin)]
     )
     assert other("x").input_ids[0] == begin, "the test's tokenizer adds none"
-    single = [begin, begin]  # the template's own, then the first turn's
-    assert render(other, [ASKED, SAID]).ids[:3] != [*single, begin]
-    assert render(other, [ASKED, SAID]).ids[:2] == single
-    assert prompt_ids(other, [ASKED])[:3] != [*single, begin]
+    assert render(other, [ASKED, SAID]).ids.count(begin) == 1
+    assert prompt_ids(other, [ASKED]).count(begin) == 1
+
+
+def test_a_template_that_begins_twice_is_refused(with_template):
+    other = with_template("<|endoftext|><|endoftext|>" + PLAIN, bos_token="<|endoftext|>")
+    with pytest.raises(InputError, match=r"begins the text twice \(<\|endoftext\|>\)"):
+        render(other, [ASKED, SAID])
 
 
 # --- templates that are refused ---------------------------------------------------------------
@@ -249,6 +261,14 @@ def test_a_text_that_holds_the_templates_own_tokens_is_refused(tokenizer, forged
         render(tokenizer, messages)
     with pytest.raises(InputError, match=rf"\({role}\) holds '<\|im_"):
         reply_ids(tokenizer, messages[:1], messages[1])
+
+
+def test_a_control_token_without_a_name_is_refused_in_a_text(tokenizer):
+    # As Llama 3's turn headers: special in the vocabulary, and in no list of named tokens.
+    assert "<|endoftext|>" not in tokenizer.all_special_tokens
+    said = Message(role="assistant", content="I <|endoftext|> end.")
+    with pytest.raises(InputError, match=r"turn 2 \(assistant\) holds '<\|endoftext\|>'"):
+        render(tokenizer, [ASKED, said])
 
 
 # --- tokenizers that are refused --------------------------------------------------------------

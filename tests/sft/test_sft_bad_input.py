@@ -106,7 +106,7 @@ def test_a_record_over_max_length_is_named_by_its_own_number(sft, demonstrations
     turns = rows[10]["messages"]
     rows[10] = {"messages": [*turns[:2], {"role": "assistant", "content": "word " * 100}]}
     words = ("--max_length", "64", "--held_out_share", share)
-    sft(*words, rows=rows, says=["mine.jsonl", "record 11;", "max_length 64", "--max_length"])
+    sft(*words, rows=rows, says=["mine.jsonl", "line 11;", "max_length 64", "--leave_out_long"])
 
 
 def test_a_conversation_that_the_template_refuses_is_named_by_its_own_number(sft, demonstrations):
@@ -114,7 +114,7 @@ def test_a_conversation_that_the_template_refuses_is_named_by_its_own_number(sft
     turns = rows[12]["messages"]
     said = {"role": "assistant", "content": "It ends <|im_end|> here."}
     rows[12] = {"messages": [*turns[:2], said]}
-    sft("--held_out_share", "0.5", rows=rows, says=["mine.jsonl, record 13:", "<|im_end|>"])
+    sft("--held_out_share", "0.5", rows=rows, says=["mine.jsonl, line 13:", "<|im_end|>"])
 
 
 def test_nothing_left_to_train_on(sft, demonstrations):
@@ -275,10 +275,13 @@ def test_a_damaged_manifest(sft, tmp_path):
     sft(says=[str(folder / "manifest.json"), "damaged", "--overwrite"])
 
 
-def test_the_clone_itself_is_no_run_folder(refused, tiny_model, write_lines, demonstrations):
+def test_the_clone_itself_is_no_run_folder(
+    refused, tiny_model, write_lines, demonstrations, tmp_path
+):
     # `--run_dir .` would make `sft/`, the package, the stage's folder.
     root = Path(__file__).parents[2]
-    data = root / "examples" / "asdfg" / "held_out.jsonl"
+    data = tmp_path / "demonstrations.jsonl"
+    write_lines(data, demonstrations)
     for words in ([], ["--overwrite"]):
         refused(
             "sft.train",

@@ -2,11 +2,8 @@
 
 import hashlib
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,25 +17,16 @@ ROOT = Path(__file__).parents[2]
 FULL = {
     *("chat_template.jinja", "config.json", "generation_config.json", "model.safetensors"),
     *("tokenizer.json", "tokenizer_config.json", "metrics.json", "manifest.json"),
+    *("training.svg", "README.md"),
 }
 ADAPTER = (FULL - {"config.json", "generation_config.json", "model.safetensors"}) | {
     "adapter_config.json",
     "adapter_model.safetensors",
+    "base.json",  # the hash of what it stands on
 }
 LORA = ("--use_peft", "--lora_r", "4", "--lora_target_modules", "all-linear")
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def words(tiny_model, demonstrations, write_lines, tmp_path):
-    """The flags of a run of four steps."""
-    data = write_lines(tmp_path / "mine.jsonl", demonstrations)
-    return [
-        *("--model_name_or_path", str(tiny_model), "--dataset_name", str(data)),
-        *("--max_steps", "4", "--per_device_train_batch_size", "4", "--learning_rate", "1e-2"),
-        *("--gradient_accumulation_steps", "1", "--held_out_share", "0.2"),
-    ]
 
 
 def files(folder: Path) -> set[str]:
@@ -95,8 +83,9 @@ def test_full_training_changes_the_weights_and_lora_only_its_adapter(
     assert all(tensor.abs().sum() > 0 for tensor in b_side)
 
 
+@pytest.mark.parametrize("packing", [(), ("--packing", "--max_length", "256")])
 def test_the_loss_is_that_of_the_supervised_tokens_and_no_others(
-    run_stage, words, tiny_model, tokenizer, demonstrations, tmp_path
+    run_stage, words, tiny_model, tokenizer, demonstrations, tmp_path, packing
 ):
     # One step on all sixteen records: TRL's logged loss is the mean over supervised tokens, worked
     # out here without padding, batching or TRL.
@@ -114,6 +103,7 @@ def test_the_loss_is_that_of_the_supervised_tokens_and_no_others(
                 total -= logps[at - 1, rendered.ids[at]].item()
                 count += 1
     extra = ("--max_steps", "1", "--per_device_train_batch_size", "16", "--held_out_share", "0")
+    extra = (*extra, *packing)
     run_dir = tmp_path / "x"
     ended = run_stage("sft.train", *words, *extra, "--logging_steps", "1", "--run_dir", run_dir)
     assert ended.code == 0, ended.err
@@ -187,19 +177,29 @@ def test_the_plan_counts_what_lora_trains(run_stage, words, tmp_path):
     assert of_lora == added and with_lora == every + added
 
 
-def test_a_loss_does_not_depend_on_how_a_batch_is_cut(run_stage, words, tmp_path):
-    # 16 at once, or 4 times 4 (tf#35856): the same step, so the same weights.
-    folders = []
-    for size, pieces in (("16", "1"), ("4", "4")):
-        folders.append(tmp_path / size / "sft")
+def test_a_step_does_not_depend_on_how_a_batch_is_cut(
+    run_stage, words, demonstrations, write_lines, tmp_path
+):
+    # 16 at once, 4 times 4, 8 times 2 (tf#35856): the same gradients, so the same weights. Replies
+    # of one to thirty words: a mean of the pieces' means would weigh short ones too heavily.
+    for number, row in enumerate(demonstrations):
+        row["messages"][2]["content"] = "Fees. " * (1 + number * number // 8)
+    data = ("--dataset_name", write_lines(tmp_path / "uneven.jsonl", demonstrations))
+    results = []
+    for size, pieces in (("16", "1"), ("4", "4"), ("2", "8")):
         extra = (
             *("--per_device_train_batch_size", size, "--gradient_accumulation_steps", pieces),
-            *("--max_steps", "2", "--held_out_share", "0", "--optim", "sgd"),
+            *("--max_steps", "2", "--held_out_share", "0", "--optim", "sgd", *data),
+            *("--logging_steps", "1", "--learning_rate", "0.1", "--max_grad_norm", "0"),
         )
         assert run_stage("sft.train", *words, *extra, "--run_dir", tmp_path / size).code == 0
-    one, other = map(weights, folders)
-    for name in one:
-        assert torch.allclose(one[name], other[name], atol=1e-5), name
+        folder = tmp_path / size / "sft"
+        loss = json.loads((folder / "metrics.json").read_text())["loss"]
+        results.append((weights(folder), loss))
+    for other, loss in results[1:]:
+        assert loss == pytest.approx(results[0][1], rel=1e-4)
+        for name, tensor in results[0][0].items():
+            assert torch.allclose(tensor, other[name], atol=1e-5), name
 
 
 def test_adapters_on_adapters_are_refused_before_anything_is_written(
@@ -221,24 +221,9 @@ def test_training_goes_on_from_an_adapter(run_stage, words, tmp_path):
     assert all(not torch.equal(before[name], after[name]) for name in before)
 
 
-def killed_at_checkpoint(command: list[str], folder: Path, step: int) -> None:
-    """Start a command and kill it the moment its checkpoint of that step is whole."""
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    state = folder / "checkpoints" / f"checkpoint-{step}" / "trainer_state.json"
-    deadline = time.monotonic() + 300
-    while not state.exists():
-        assert process.poll() is None, f"ended before the kill:\n{process.stdout.read()}"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-
-
 @pytest.mark.parametrize("extra", [(), LORA])
 def test_killed_and_started_again_equals_uninterrupted(
-    run_command, run_stage, words, tmp_path, extra
+    run_command, run_stage, killed_at_checkpoint, words, tmp_path, extra
 ):
     extra = (*extra, "--save_steps", "1", "--max_steps", "12", "--lr_scheduler_type", "cosine")
     straight = tmp_path / "straight"
