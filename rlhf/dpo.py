@@ -7,23 +7,43 @@ Starts from ``runs/<name>/sft``, which is also the reference: what the policy ma
 what it started from (Rafailov et al. 2023, https://arxiv.org/abs/2305.18290, equation 7).
 
 Records in: preference. Out: ``runs/<name>/dpo/``: the model or adapter, its tokenizer with the
-chat template, ``metrics.json``, ``manifest.json``.
+chat template, ``training.svg``, ``metrics.json``, ``manifest.json``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from inhouse import run as runs
-from inhouse.chat import reply_ids
 from inhouse.config import Stage, parse
 from inhouse.errors import InputError
-from inhouse.records import Preference
 
 STAGE = Stage("dpo", "python -m rlhf.dpo", "the model learns to prefer what raters preferred")
+
+# TRL's losses, and where each comes from; one or several, with --loss_weights.
+LOSSES = {
+    "sigmoid": "DPO, https://arxiv.org/abs/2305.18290",
+    "sigmoid_norm": "DPO by the token, for length: https://arxiv.org/abs/2411.15124",
+    "hinge": "SLiC's, https://arxiv.org/abs/2305.10425",
+    "ipo": "no over-fitting to sure raters, https://arxiv.org/abs/2310.12036",
+    "exo_pair": "https://arxiv.org/abs/2402.00856; needs label_smoothing",
+    "nca_pair": "https://arxiv.org/abs/2402.05369",
+    "robust": "for noisy raters, https://arxiv.org/abs/2403.00409; label_smoothing is their noise",
+    "bco_pair": "https://arxiv.org/abs/2404.04656",
+    "sppo_hard": "https://arxiv.org/abs/2405.00675",
+    "aot": "https://arxiv.org/abs/2406.05882",
+    "aot_unpaired": "https://arxiv.org/abs/2406.05882",
+    "apo_zero": "chosen is better than the model, https://arxiv.org/abs/2408.06266",
+    "apo_down": "the model is better than chosen, https://arxiv.org/abs/2408.06266",
+    "discopop": "https://arxiv.org/abs/2406.08414",
+    "sft": "the chosen answer's own likelihood: keeps answers whole beside another loss",
+}
+# The other divergences leave a term that cancels in these only.
+ANY_DIVERGENCE = {
+    *("sigmoid", "sigmoid_norm", "hinge", "ipo", "exo_pair", "robust", "discopop", "sft")
+}
 
 
 @dataclass
@@ -34,10 +54,33 @@ class DPOOptions:
         default=None,
         metadata={"help": "Preferences; else RUN_DIR/preferences/preferences.jsonl."},
     )
+    house_rules: str | None = field(
+        default=None,
+        metadata={"help": "House rules: pairs whose chosen answer breaks a blocker are left out."},
+    )
+    held_out_share: float = field(
+        default=0.05,
+        metadata={"help": "Share of prompts kept out of training, to measure on."},
+    )
+    answer_prompts: int = field(
+        default=16,
+        metadata={"help": "Held-out prompts that are answered before and after; 0 for none."},
+    )
+    leave_out_long: bool = field(
+        default=False,
+        metadata={"help": "Leave out pairs over max_length, counted, instead of stopping."},
+    )
+    ref_cache_dir: str | None = field(
+        default=None,
+        metadata={"help": "Reference log-probabilities of all runs; else RUN_DIR/cache."},
+    )
     allow_unscrubbed: bool = field(
         default=False,
         metadata={"help": "Train on personal data that the scan finds; the manifest says so."},
     )
+
+    def __post_init__(self) -> None:
+        check_shares(self.held_out_share, self.answer_prompts)
 
 
 def main() -> None:
@@ -45,126 +88,96 @@ def main() -> None:
     parsed = parse(STAGE, DPOOptions, trl=("DPOConfig", "ModelConfig"))
     options, own, training, model_args = parsed
 
-    import datasets  # these take seconds, and --help must not
+    from trl import DPOTrainer  # these take seconds, and --help must not
 
-    from inhouse import models, records, scrubbing
+    from inhouse import models
     from inhouse import training as trainers
+    from rlhf import align, prepare, reference, rows
 
     trainers.check_settings(parsed.settings)
+    check_losses(training)
+    reference.check_settings(training)
     campaign = Path(options.run_dir)
-    if model_args.model_name_or_path is None:
-        model_args.model_name_or_path = str(
-            runs.require(campaign / "sft", f"run `python -m sft --run_dir {campaign}` first")
-        )
-    models.check_arguments(model_args, training)
-    source = own.dataset_name or runs.require(
-        campaign / "preferences" / "preferences.jsonl",
-        "run `python -m labeling.preferences` first, or give your own with --dataset_name",
-    )
-    inputs = {"model_name_or_path": model_args.model_name_or_path, "dataset_name": source}
+    inputs = prepare.find_inputs(campaign, model_args, training, own.dataset_name, own.house_rules)
     folder = trainers.stage_folder(parsed, options, STAGE.name)
     run = runs.open_run(STAGE, options, parsed.settings, inputs, folder=folder)
 
     tokenizer = models.load_tokenizer(model_args.model_name_or_path)
-    preferences = records.read(source, records.Preference)
-    scan = scrubbing.check_training_data(preferences, str(source), own.allow_unscrubbed)
-    rows = tokenise(tokenizer, preferences, str(source))
-    lengths = [longest(row) for row in rows]
-    trainers.check_lengths(lengths, training.max_length, str(source), "preferences")
-    lora = models.lora_config(model_args)
-    model = load(model_args, trainable=True)
+    source = str(inputs["dataset_name"])
+    pairs, places = prepare.read_pairs(source)
+    data = prepare.make_data(
+        tokenizer,
+        pairs,
+        places,
+        source,
+        rows.pair_row,
+        lambda pair: pair.chosen[0].content,
+        house_rules=own.house_rules,
+        max_length=training.max_length,
+        leave_out_long=own.leave_out_long,
+        held_out_share=own.held_out_share,
+        allow_unscrubbed=own.allow_unscrubbed,
+    )
+    model, lora, need = align.load(model_args, training, tokenizer, data)
     if options.dry_run:
-        every, trained = trainers.count_parameters(model, lora)
-        trainers.print_plan(
-            training,
-            rows=len(rows),
-            tokens=sum(sum(len(ids) for ids in row.values()) for row in rows),
-            supervised=sum(len(row["chosen_ids"]) + len(row["rejected_ids"]) for row in rows),
-            parameters=every,
-            trainable=trained,
-            folder=folder,
-            example=show(tokenizer, rows[0]),
-        )
+        align.print_plan(training, model, lora, need, tokenizer, data, folder)
         return
 
     run.start()
     training.output_dir = str(run.path(runs.CHECKPOINTS))
-    # An adapter's reference is a frozen copy of itself, a new adapter's the model below it: TRL
-    # keeps both. Full training needs the model once more, unless it is asked beforehand.
-    whole = lora is None and not models.is_adapter(model_args.model_name_or_path)
-    reference = load(model_args) if whole and not training.precompute_ref_log_probs else None
-    trainer = trainer_class()(
-        model=model,
-        ref_model=reference,
-        args=training,
-        train_dataset=datasets.Dataset.from_list(rows),
-        processing_class=tokenizer,
-        peft_config=lora,
-    )
-    metrics = trainers.train(trainer, run) | {"personal_data": scan}
-    trainers.save(trainer, tokenizer, run.folder)
+    start = reference.describe(model_args.model_name_or_path)
+    prepare.say(f"loss: {' + '.join(training.loss_type)}, beta {training.beta}\nreference: {start}")
+    kept = Path(own.ref_cache_dir or folder.parent / "cache")
+    cache = reference.Cache(kept, start, model_args, training)
+    kind = reference.prepared(DPOTrainer, ("ref_chosen_logps", "ref_rejected_logps"), cache)
+    trainer = align.make_trainer(kind, model, model_args, lora, training, tokenizer, data)
+    metrics = align.train(trainer, run, need, tokenizer, data, own.answer_prompts)
     run.finish(
-        config=tuple(parsed), seed=training.seed, metrics=metrics, next_command="python -m review"
+        config=tuple(parsed),
+        seed=training.seed,
+        metrics=metrics | data.told | {"reference": asdict(start)},
+        next_command="python -m review",
     )
 
 
-def load(model_args: Any, trainable: bool = False) -> Any:
-    """The model that DPO starts from, or once more as its reference."""
-    from inhouse import models
-
-    return models.load_causal_lm(
-        model_args.model_name_or_path,
-        dtype=model_args.dtype,
-        attn_implementation=model_args.attn_implementation,
-        trainable=trainable,
-    )
-
-
-def tokenise(
-    tokenizer: Any, preferences: Sequence[Preference], source: str
-) -> list[dict[str, list[int]]]:
-    """``prompt_ids``, ``chosen_ids`` and ``rejected_ids``, each of Shape: (tokens,).
+def check_shares(held_out_share: float, answer_prompts: int) -> None:
+    """Refuse shares and counts that mean nothing.
 
     Raises:
-        InputError: a conversation that cannot be rendered.
+        ValueError: names the value and what it may be.
     """
-    rows = []
-    for number, record in enumerate(preferences, start=1):
-        try:
-            prompt, chosen = reply_ids(tokenizer, record.prompt, record.chosen[0])
-            _, rejected = reply_ids(tokenizer, record.prompt, record.rejected[0])
-        except InputError as error:
-            raise InputError(f"{source}, record {number}: {error}") from None
-        rows.append({"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected})
-    return rows
+    if not 0 <= held_out_share < 1:
+        raise ValueError(f"held_out_share is {held_out_share}: give 0 or more, below 1")
+    if answer_prompts < 0:
+        raise ValueError(f"answer_prompts is {answer_prompts}: give 0 or more")
 
 
-def longest(row: dict[str, list[int]]) -> int:
-    """Tokens of the longer of a pair's two conversations."""
-    return len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"]))
+def check_losses(training: Any) -> None:
+    """Refuse an unknown loss and what TRL would refuse only once the run has begun.
 
-
-def show(tokenizer: Any, row: dict[str, list[int]]) -> str:
-    """A pair as text, what counts in the loss between ⟦ and ⟧."""
-    prompt, chosen, rejected = (
-        tokenizer.decode(row[f"{part}_ids"]) for part in ("prompt", "chosen", "rejected")
-    )
-    return f"{prompt}\n  chosen   ⟦{chosen}⟧\n  rejected ⟦{rejected}⟧"
-
-
-def trainer_class() -> type:
-    """TRL's trainer, taking rows that ``inhouse.chat`` has made into token ids.
-
-    TRL's own preparation would render the messages once more, its own way. Its collator reads the
-    three columns of :func:`tokenise` and no others.
+    Raises:
+        InputError: names the value, what was expected, and the key to change.
     """
-    from trl import DPOTrainer
-
-    class PreparedDPOTrainer(DPOTrainer):
-        def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
-            return dataset
-
-    return PreparedDPOTrainer
+    unknown = [name for name in training.loss_type if name not in LOSSES]
+    if unknown:
+        known = "\n".join(f"  {name}: {about}" for name, about in LOSSES.items())
+        raise InputError(f"no loss {unknown[0]!r}: loss_type is one or several of\n{known}")
+    losses, smoothing = set(training.loss_type), training.label_smoothing
+    if "exo_pair" in losses and not smoothing:
+        raise InputError("loss_type exo_pair divides by label_smoothing: set it, to 1e-3 say")
+    if "robust" in losses and not 0 <= smoothing < 0.5:
+        raise InputError(
+            f"label_smoothing is {smoothing}: for loss_type robust it is the share of pairs that "
+            "raters got the wrong way round, from 0 to below 0.5"
+        )
+    divergence = training.f_divergence_type
+    if divergence != "reverse_kl" and losses - ANY_DIVERGENCE:
+        raise InputError(
+            f"f_divergence_type {divergence} does not go with loss_type "
+            f"{sorted(losses - ANY_DIVERGENCE)[0]}: leave one of them out"
+        )
+    if training.use_weighting and losses & {"aot", "aot_unpaired"}:
+        raise InputError("use_weighting does not go with loss_type aot: leave one of them out")
 
 
 if __name__ == "__main__":

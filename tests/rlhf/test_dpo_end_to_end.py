@@ -1,10 +1,10 @@
 """DPO from preferences to a saved model: the reference, the loss, adapters, resuming."""
 
-import copy
 import hashlib
 import json
 import math
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -17,43 +17,25 @@ from safetensors.torch import load_file
 
 from inhouse.chat import reply_ids
 from inhouse.records import Preference
-from rlhf.dpo import longest, tokenise
+from rlhf.rows import longest, pair_row
 
 ROOT = Path(__file__).parents[2]
 FULL = {
     *("chat_template.jinja", "config.json", "generation_config.json", "model.safetensors"),
     *("tokenizer.json", "tokenizer_config.json", "metrics.json", "manifest.json"),
+    *("training.svg", "README.md"),
 }
 ADAPTER = (FULL - {"config.json", "generation_config.json", "model.safetensors"}) | {
     "adapter_config.json",
     "adapter_model.safetensors",
+    "base.json",  # the hash of what it stands on
 }
 LORA = ("--use_peft", "--lora_r", "4", "--lora_target_modules", "all-linear")
-PRECOMPUTED = ("--precompute_ref_log_probs", "true")
+LIVE = ("--precompute_ref_log_probs", "false")
 STEPS = (
     *("--max_steps", "4", "--per_device_train_batch_size", "4", "--learning_rate", "1e-2"),
     *("--gradient_accumulation_steps", "1"),
 )
-
-
-@pytest.fixture
-def prefs(preferences, write_lines, tmp_path):
-    return write_lines(tmp_path / "prefs.jsonl", preferences)
-
-
-@pytest.fixture
-def tuned(run_stage, tiny_model, demonstrations, write_lines, tmp_path):
-    """A campaign in which sft has run, full or LoRA."""
-
-    def make(*extra: str) -> Path:
-        data = write_lines(tmp_path / "demos.jsonl", demonstrations)
-        run_dir = tmp_path / "x"
-        words = ("--model_name_or_path", tiny_model, "--dataset_name", data, *STEPS)
-        ended = run_stage("sft.train", *words, *extra, "--run_dir", run_dir)
-        assert ended.code == 0, ended.err
-        return run_dir
-
-    return make
 
 
 def files(folder: Path) -> set[str]:
@@ -69,7 +51,8 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def test_a_row_is_the_prompt_and_both_replies_each_with_its_end_token(tokenizer, preferences):
     records = [Preference(**row) for row in preferences[:3]]
-    for record, row in zip(records, tokenise(tokenizer, records, "p.jsonl"), strict=True):
+    for record in records:
+        row = pair_row(tokenizer, record)
         assert set(row) == {"prompt_ids", "chosen_ids", "rejected_ids"}
         for name in ("chosen", "rejected"):
             content = getattr(record, name)[0].content
@@ -81,36 +64,14 @@ def test_a_row_is_the_prompt_and_both_replies_each_with_its_end_token(tokenizer,
         )
 
 
-@pytest.mark.parametrize("module", ["rlhf.dpo", "reward.train"])
-def test_a_preference_over_max_length_is_named_by_its_own_number(
-    refused, tiny_model, preferences, write_lines, tmp_path, module
-):
-    rows = copy.deepcopy(preferences)
-    rows[12]["rejected"][0]["content"] = "word " * 100
-    data = write_lines(tmp_path / "p.jsonl", rows)
-    words = ("--model_name_or_path", tiny_model, "--dataset_name", data, "--max_length", "64")
-    refused(module, *words, says=["p.jsonl", "record 13;", "--max_length"], run_dir=tmp_path / "x")
-
-
-@pytest.mark.parametrize("module", ["rlhf.dpo", "reward.train"])
-def test_a_preference_that_cannot_be_rendered_is_named_by_its_own_number(
-    refused, tiny_model, preferences, write_lines, tmp_path, module
-):
-    rows = copy.deepcopy(preferences)
-    rows[9]["chosen"][0]["content"] = "Yes. <|im_end|>"
-    data = write_lines(tmp_path / "p.jsonl", rows)
-    words = ("--model_name_or_path", tiny_model, "--dataset_name", data)
-    refused(module, *words, says=["p.jsonl, record 10", "<|im_end|>"], run_dir=tmp_path / "x")
-
-
 # --- end to end -------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("of_sft", "of_dpo", "expected"),
-    [((), (), FULL), ((), PRECOMPUTED, FULL), ((), LORA, ADAPTER), (LORA, (), ADAPTER)],
-    ids=["full", "full, precomputed", "new adapter", "sft's adapter"],
+    [((), (), FULL), ((), LIVE, FULL), ((), LORA, ADAPTER), (LORA, (), ADAPTER)],
+    ids=["full", "full, live", "new adapter", "sft's adapter"],
 )
 def test_two_commands_align_a_users_own_model(
     run_stage, tuned, prefs, tmp_path, of_sft, of_dpo, expected
@@ -138,8 +99,8 @@ def test_two_commands_align_a_users_own_model(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("of_sft", "of_dpo"),
-    [((), ()), ((), PRECOMPUTED), ((), LORA), (LORA, ()), (LORA, PRECOMPUTED)],
-    ids=["full", "full, precomputed", "new adapter", "sft's adapter", "sft's, precomputed"],
+    [((), ()), ((), LIVE), ((), LORA), (LORA, ()), (LORA, LIVE)],
+    ids=["full", "full, live", "new adapter", "sft's adapter", "sft's, live"],
 )
 def test_the_reference_is_where_training_starts(run_stage, tuned, prefs, of_sft, of_dpo):
     # With nothing learned yet policy and reference agree, so each implicit reward is 0 and the
@@ -218,17 +179,18 @@ def test_the_saved_folder_gives_the_trained_models_logits_in_plain_libraries(
         assert weights(run_dir / "dpo").keys() == weights(run_dir / "sft").keys()
 
 
-def killed_at_checkpoint(command: list[str], folder: Path, step: int) -> None:
-    """Start a command and kill it the moment its checkpoint of that step is whole."""
+def kill_at_checkpoint(command: list[str], folder: Path, step: int, seconds: float) -> None:
+    """Start a command and kill it so many seconds after its checkpoint of that step is whole."""
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     state = folder / "checkpoints" / f"checkpoint-{step}" / "trainer_state.json"
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 600
     while not state.exists():
         assert process.poll() is None, f"ended before the kill:\n{process.stdout.read()}"
         assert time.monotonic() < deadline
         time.sleep(0.005)
+    time.sleep(seconds)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
 
@@ -236,30 +198,39 @@ def killed_at_checkpoint(command: list[str], folder: Path, step: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("of_sft", "of_dpo"),
-    [((), ()), ((), PRECOMPUTED), ((), LORA), (LORA, ()), (LORA, PRECOMPUTED)],
-    ids=["full", "full, precomputed", "new adapter", "sft's adapter", "sft's, precomputed"],
+    [((), ()), ((), LIVE), ((), LORA), (LORA, ()), (LORA, LIVE)],
+    ids=["full", "full, live", "new adapter", "sft's adapter", "sft's, live"],
 )
-def test_killed_and_started_again_equals_uninterrupted(
+def test_killed_three_times_equals_uninterrupted(
     run_command, run_stage, tuned, prefs, tmp_path, of_sft, of_dpo
 ):
-    # The reference must be the starting model again, not the checkpoint that is gone on from.
+    # The reference must be the starting model again, not the checkpoint that is gone on from; and
+    # reading its log-probabilities from disk, and measuring answers, must draw no random number.
     start = tuned(*of_sft) / "sft"
     words = [
         *("--model_name_or_path", str(start), "--dataset_name", str(prefs), *STEPS, *of_dpo),
-        *("--save_steps", "1", "--max_steps", "12"),
+        *("--save_steps", "1", "--max_steps", "60", "--held_out_share", "0.2"),
+        *("--save_total_limit", "60", "--learning_rate", "1e-3"),
     ]
     straight, folder = tmp_path / "straight", tmp_path / "killed" / "dpo"
     assert run_stage("rlhf.dpo", *words, "--run_dir", straight).code == 0
     again = [*words, "--run_dir", str(folder.parent)]
-    killed_at_checkpoint([sys.executable, "-m", "rlhf.dpo", *again], folder, 3)
+    chance = random.Random(str(of_sft + of_dpo))
+    for step in sorted(chance.sample(range(1, 50), 3)):
+        command = [sys.executable, "-m", "rlhf.dpo", *again]
+        kill_at_checkpoint(command, folder, step, chance.random() * 0.05)
     ended = run_command("rlhf.dpo", *again)
     assert ended.returncode == 0, ended.stderr
     assert "going on from" in ended.stdout
+    if of_dpo != LIVE:
+        assert "records read from" in ended.stdout and "records computed" not in ended.stdout
     one, other = weights(straight / "dpo"), weights(folder)
     assert one.keys() == other.keys()
     for name in one:
         assert torch.equal(one[name], other[name]), name
     assert files(folder) == files(straight / "dpo")
+    drawn = [(place / "training.svg").read_text() for place in (straight / "dpo", folder)]
+    assert drawn[0] == drawn[1]  # what was measured before a kill is not lost with it
 
 
 @pytest.mark.slow
