@@ -1,63 +1,238 @@
-"""How far a reward model can be trusted: its accuracy on prompts it has not seen."""
+"""How far a reward model can be trusted, as numbers: what goes into ``evaluation.json``.
+
+Accuracy is counted over single votes, as InstructGPT counts it (Ouyang et al. 2022,
+https://arxiv.org/abs/2203.02155, section 4.1 and table 3): how often the scorer sides with a rater,
+beside how often two raters side with each other, which is the ceiling. Ties are no vote. Where no
+ratings are known, each preference is one vote, and there is no ceiling.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
-from inhouse.chat import reply_ids
-from inhouse.errors import InputError
-from inhouse.records import Preference, content_id, plain
-from inhouse.scoring import Scorer
+import numpy as np
+import torch
+
+from inhouse.house_rules import HouseRules
+from inhouse.house_rules import load as load_rules
+from inhouse.scoring import Scored, Scorer
 from inhouse.statistics import rate
+from reward import probe
+from reward.best_of import Judge, curve, find_judge
+from reward.calibrate import cross_fitted, ece, reliability, share_of_votes
+from reward.split import Pair, Split, prompt_key, votes_of_others
+from reward.votes import agreement, clustered_rate
 
-Row = dict[str, list[int]]
+Rate = dict[str, float]
+LENGTHS = ("short", "middle", "long")  # thirds of the held-out pairs, by their answers' tokens
 
 
-def split(
-    preferences: Sequence[Preference], rows: Sequence[Row], held_out_share: float
-) -> tuple[list[Row], list[Preference]]:
-    """Rows to train on and held-out pairs, by a hash of the prompt: its pairs stay together.
+@dataclass(frozen=True)
+class Measured:
+    """Pairs with both answers scored, in the same order."""
 
-    Raises:
-        InputError: one side would be empty.
-    """
-    kept: list[Row] = []
-    held_out: list[Preference] = []
-    for record, row in zip(preferences, rows, strict=True):
-        if int(content_id(plain(record.prompt)), 16) / 16**12 < held_out_share:
-            held_out.append(record)
-        else:
-            kept.append(row)
-    if not kept or not held_out:
-        raise InputError(
-            f"{len(preferences)} preferences split into {len(kept)} to train on and "
-            f"{len(held_out)} held out: both are needed; add preferences or change "
-            "--held_out_share"
+    pairs: Sequence[Pair]
+    chosen: list[Scored]
+    rejected: list[Scored]
+
+    @classmethod
+    def read(cls, scorer: Scorer, pairs: Sequence[Pair], raw: torch.Tensor) -> Measured:
+        """From raw outputs of Shape: (2 · pairs, heads), each pair's chosen before its rejected."""
+        scored = [scorer.read(row) for row in raw.tolist()]
+        return cls(pairs, scored[::2], scored[1::2])
+
+    @property
+    def votes(self) -> list[dict[str, int]]:
+        """Who voted how on each pair."""
+        return [pair.votes for pair in self.pairs]
+
+    @property
+    def right(self) -> list[bool]:
+        """Whether ``chosen`` scores higher; an equal score is not."""
+        pairs = zip(self.chosen, self.rejected, strict=True)
+        return [chosen.score > rejected.score for chosen, rejected in pairs]
+
+    @property
+    def differences(self) -> np.ndarray:
+        """Chosen minus rejected, by head. Shape: (pairs, heads)."""
+        pairs = zip(self.chosen, self.rejected, strict=True)
+        return np.array([np.subtract(c.heads, r.heads) for c, r in pairs])
+
+
+@dataclass(frozen=True)
+class Yardsticks:
+    """What a scorer is held against beside the raters; each may be absent."""
+
+    rules: HouseRules | None
+    judge: Judge | None
+    best_of: int
+    max_new_tokens: int
+    writer: str  # the model whose answers the best of n is chosen from
+
+    @classmethod
+    def load(
+        cls, rules: str | None, judge: str | None, best_of: int, max_new_tokens: int, writer: str
+    ) -> Yardsticks:
+        """Find them all before anything is trained.
+
+        Raises:
+            InputError: a rule file or a judge that is none.
+        """
+        return cls(
+            load_rules(rules) if rules else None,
+            find_judge(judge) if judge else None,
+            best_of,
+            max_new_tokens,
+            writer,
         )
-    return kept, held_out
 
 
-def tokenise(tokenizer: Any, preferences: Sequence[Preference], source: str) -> list[Row]:
-    """``chosen_ids`` and ``rejected_ids``: prompt and answer as one row. Shape: (tokens,).
+def evaluate(
+    scorer: Scorer,
+    split: Split,
+    held_out: Measured,
+    trained: Measured,
+    yardsticks: Yardsticks,
+    seed: int,
+) -> dict[str, Any]:
+    """Everything that the held-out pairs say about a scorer whose temperature is fitted."""
+    labels = share_of_votes(held_out.votes)
+    probability = cross_fitted(held_out.differences, labels)
 
-    Raises:
-        InputError: a conversation that cannot be rendered.
-    """
+    def others(pair: Pair) -> list[int]:
+        return votes_of_others(pair, split.rater)
+
+    def one(pair: Pair) -> list[int]:
+        return [vote for name, vote in pair.votes.items() if vote and name == split.rater]
+
+    right = held_out.right
+    sides = (split.train, split.left_out, split.held_out)
+    everyone = [pair.votes for side in sides for pair in side]
+    return {
+        "accuracy": {
+            "held_out_prompts": side_with(held_out, others),
+            "held_out_raters": side_with(held_out, one) if split.rater else None,
+            "preferences": rate(sum(right), len(right)),
+            "trained_on": side_with(trained, others),
+            "by_topic": by_topic(held_out),
+            "by_rule": by_rule(held_out, yardsticks.rules) if yardsticks.rules else {},
+            "by_length": by_length(held_out),
+        },
+        "agreement_ceiling": clustered_rate(agreement(everyone)),
+        "shuffled_control": None,
+        "temperature": scorer.calibration.temperature,
+        "ece": ece(probability, labels),
+        "reliability": reliability(probability, labels),
+        "ties": ties(held_out, probability),
+        "length_bias": probe.length_bias(held_out.pairs, held_out.chosen, held_out.rejected),
+        "invariance": probe.invariance(scorer, held_out.pairs),
+        "abstention": abstention(scorer, held_out, probability),
+        "best_of_n": best_of(scorer, held_out.pairs, yardsticks, seed),
+        "scores": {
+            "chosen": [scored.score for scored in held_out.chosen],
+            "rejected": [scored.score for scored in held_out.rejected],
+        },
+        "split": split.describe(),
+    }
+
+
+def best_of(
+    scorer: Scorer, pairs: Sequence[Pair], yardsticks: Yardsticks, seed: int
+) -> list[dict[str, float]]:
+    """The best-of-n curve on the held-out prompts, if it is asked for."""
+    if not yardsticks.best_of:
+        return []
+    prompts = {prompt_key(pair.record): pair.record.prompt for pair in pairs}
+    return curve(
+        scorer,
+        yardsticks.writer,
+        list(prompts.values()),
+        yardsticks.judge,
+        n=yardsticks.best_of,
+        max_new_tokens=yardsticks.max_new_tokens,
+        seed=seed,
+    )
+
+
+def side_with(measured: Measured, cast: Callable[[Pair], list[int]]) -> Rate | None:
+    """How often the scorer sides with each vote that is cast; bounds by resampling pairs."""
+    pairs = zip(measured.pairs, measured.right, strict=True)
+    return clustered_rate(
+        [[float(right == (vote > 0)) for vote in cast(pair)] for pair, right in pairs]
+    )
+
+
+def by_topic(measured: Measured) -> dict[str, Rate]:
+    """Accuracy on the preferences of each ``metadata.topic``."""
+    return _grouped(
+        (str(pair.record.metadata.get("topic")), right)
+        for pair, right in zip(measured.pairs, measured.right, strict=True)
+        if pair.record.metadata.get("topic")
+    )
+
+
+def by_rule(measured: Measured, rules: HouseRules) -> dict[str, Rate]:
+    """For each house rule: accuracy where ``rejected`` breaks it and ``chosen`` does not."""
     rows = []
-    for number, record in enumerate(preferences, start=1):
-        try:
-            prompt, chosen = reply_ids(tokenizer, record.prompt, record.chosen[0])
-            _, rejected = reply_ids(tokenizer, record.prompt, record.rejected[0])
-        except InputError as error:
-            raise InputError(f"{source}, record {number}: {error}") from None
-        rows.append({"chosen_ids": prompt + chosen, "rejected_ids": prompt + rejected})
-    return rows
+    for pair, right in zip(measured.pairs, measured.right, strict=True):
+        record = pair.record
+        broken = [
+            {finding.rule for finding in rules.check(record.prompt, answer[0].content)}
+            for answer in (record.chosen, record.rejected)
+        ]
+        rows += [(rule, right) for rule in sorted(broken[1] - broken[0])]
+    return _grouped(rows)
 
 
-def accuracy(scorer: Scorer, preferences: Sequence[Preference]) -> dict[str, float]:
-    """How often the chosen answer scores higher, with exact bounds."""
-    chosen = scorer.score([(record.prompt, record.chosen[0].content) for record in preferences])
-    rejected = scorer.score([(record.prompt, record.rejected[0].content) for record in preferences])
-    right = sum(1 for c, r in zip(chosen, rejected, strict=True) if c > r)
-    return rate(right, len(preferences))
+def by_length(measured: Measured) -> dict[str, Rate]:
+    """Accuracy by thirds of the pairs' length, both answers together."""
+    tokens = [sum(map(len, pair.row.values())) for pair in measured.pairs]
+    order = sorted(range(len(tokens)), key=lambda index: tokens[index])
+    third = {index: LENGTHS[3 * place // len(order)] for place, index in enumerate(order)}
+    return _grouped((third[index], right) for index, right in enumerate(measured.right))
+
+
+def _grouped(rows: Iterable[tuple[str, bool]]) -> dict[str, Rate]:
+    groups: dict[str, list[bool]] = defaultdict(list)
+    for name, right in rows:
+        groups[name].append(right)
+    return {name: rate(sum(group), len(group)) for name, group in sorted(groups.items())}
+
+
+def ties(measured: Measured, probability: np.ndarray) -> dict[str, Any]:
+    """Whether the scorer is less sure where a rater saw no difference, and its own ties."""
+    confidence = np.maximum(probability, 1 - probability)
+    tied = np.array([0 in pair.votes.values() for pair in measured.pairs])
+    equal = zip(measured.chosen, measured.rejected, strict=True)
+    return {
+        "pairs_with_a_tie": int(tied.sum()),
+        "confidence_there": float(confidence[tied].mean()) if tied.any() else None,
+        "confidence_elsewhere": float(confidence[~tied].mean()) if (~tied).any() else None,
+        "equal_scores": sum(chosen.score == rejected.score for chosen, rejected in equal),
+    }
+
+
+def abstention(scorer: Scorer, measured: Measured, probability: np.ndarray) -> dict[str, Any]:
+    """How often the scorer says that it does not know, and its accuracy where it does know."""
+    least = scorer.calibration.min_confidence
+    sure = np.maximum(probability, 1 - probability) >= least
+    right = np.array(measured.right)
+    return {
+        "min_confidence": least,
+        "pairs": rate(int((~sure).sum()), len(sure)),
+        "accuracy_where_sure": rate(int(right[sure].sum()), int(sure.sum()))
+        if sure.any()
+        else None,
+        "accuracy_where_not": rate(int(right[~sure].sum()), int((~sure).sum()))
+        if not sure.all()
+        else None,
+        "answers": rate(
+            sum(scored.abstained for scored in (*measured.chosen, *measured.rejected)),
+            2 * len(measured.pairs),
+        ),
+        "mean_spread": fmean(s.spread for s in (*measured.chosen, *measured.rejected)),
+    }

@@ -1,19 +1,24 @@
-"""A reward model on TRL's trainer, full or LoRA, from the fine-tuned model.
+"""A reward model on TRL's trainer, full or LoRA, and how far it can be trusted.
 
     python -m reward
+    python -m reward --ensemble 4 --use_peft true --learning_rate 1e-4
 
 The loss is Bradley and Terry's, -log σ(r_chosen - r_rejected) (Ouyang et al. 2022,
 https://arxiv.org/abs/2203.02155, equation 1). All pairs of a prompt stand on one side of the
-split, so that the held-out accuracy is not that of prompts already seen.
+split, and one rater's votes are kept out of training, so that accuracy is that on prompts and
+raters not yet seen. A model below ``--floor`` is saved, but says of itself that PPO may not use it.
 
-Records in: preference. Out: ``runs/<name>/reward/``: a sequence-classification model or adapter,
-its tokenizer with the chat template, ``metrics.json``, ``manifest.json``.
+Records in: preference, and the ratings they were made from. Out: ``runs/<name>/reward/``: a
+sequence-classification model or adapter whose ``config.json`` says what its scores mean, its
+tokenizer with the chat template, ``evaluation.json``, ``evaluation.html``, ``metrics.json``,
+``manifest.json``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from inhouse import run as runs
 from inhouse.config import Stage, parse
@@ -29,52 +34,90 @@ class RewardOptions:
         default=None,
         metadata={"help": "Preferences; else RUN_DIR/preferences/preferences.jsonl."},
     )
+    ratings: str | None = field(
+        default=None,
+        metadata={"help": "ratings.jsonl; else the one that the preferences were made from."},
+    )
     held_out_share: float = field(
-        default=0.2, metadata={"help": "Share of prompts whose pairs only measure the accuracy."}
+        default=0.2, metadata={"help": "Share of prompts whose pairs only measure."}
+    )
+    held_out_rater: str | None = field(
+        default=None,
+        metadata={"help": "A rater who only measures; else the one with the median agreement."},
+    )
+    ensemble: int = field(default=1, metadata={"help": "Heads on one base, which may disagree."})
+    floor: float = field(
+        default=0.65,
+        metadata={"help": "Accuracy on held-out prompts below which PPO may not use the model."},
+    )
+    min_confidence: float = field(
+        default=0.6, metadata={"help": "Confidence below which a score counts as not known."}
+    )
+    truncate: bool = field(
+        default=False,
+        metadata={"help": "Cut the oldest prompt tokens of records over max_length."},
+    )
+    shuffled_control: bool = field(
+        default=True, metadata={"help": "Train once more on drawn winners: must find half of them."}
+    )
+    house_rules: str | None = field(
+        default=None, metadata={"help": "The house rules' YAML file, for accuracy by rule."}
+    )
+    best_of: int = field(
+        default=0,
+        metadata={"help": "Answers to a held-out prompt for the best-of-n curve; 0: none."},
+    )
+    max_new_tokens: int = field(default=128, metadata={"help": "Tokens such an answer may have."})
+    judge: str | None = field(
+        default=None,
+        metadata={"help": "A standard that nothing was optimised on, as module:function."},
     )
 
     def __post_init__(self) -> None:
         if not 0 < self.held_out_share < 1:
             raise ValueError(f"held_out_share is {self.held_out_share}: give more than 0, below 1")
+        if not 0.5 <= self.min_confidence < 1:
+            raise ValueError(f"min_confidence is {self.min_confidence}: give 0.5 or more, below 1")
+        if not 0 <= self.floor <= 1:
+            raise ValueError(f"floor is {self.floor}: give an accuracy from 0 to 1")
+        for name, least in (("ensemble", 1), ("max_new_tokens", 1), ("best_of", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}: give {least} or more")
+        if self.best_of == 1:
+            raise ValueError("best_of is 1: a choice needs 2 answers or more; 0 leaves it out")
+        if self.judge and not self.best_of:
+            raise ValueError("judge is set and best_of is not: the judge compares those answers")
 
 
 def main() -> None:
-    """Config, records, model, trainer, train, save, evaluate what was saved, finish."""
+    """Config, pairs, model, train, control, evaluate, save, finish."""
     parsed = parse(STAGE, RewardOptions, trl=("RewardConfig", "ModelConfig"))
     options, own, training, model_args = parsed
 
-    import datasets  # these take seconds, and --help must not
-    from trl import RewardTrainer
-
-    from inhouse import models, records, scoring
+    from inhouse import models  # these take seconds, and --help must not
     from inhouse import training as trainers
-    from reward import evaluate
+    from reward import evaluate, fit
+    from reward.split import leaks, split
+    from reward.verdict import verdict
 
     trainers.check_settings(parsed.settings)
     campaign = Path(options.run_dir)
-    if model_args.model_name_or_path is None:
-        model_args.model_name_or_path = str(
-            runs.require(campaign / "sft", f"run `python -m sft --run_dir {campaign}` first")
-        )
+    inputs = find_inputs(campaign, own, model_args)
     models.check_arguments(model_args, training)
-    source = own.dataset_name or runs.require(
-        campaign / "preferences" / "preferences.jsonl",
-        "run `python -m labeling.preferences` first, or give your own with --dataset_name",
-    )
-    inputs = {"model_name_or_path": model_args.model_name_or_path, "dataset_name": source}
     folder = trainers.stage_folder(parsed, options, STAGE.name)
     run = runs.open_run(STAGE, options, parsed.settings, inputs, folder=folder)
 
     tokenizer = models.load_tokenizer(model_args.model_name_or_path)
-    preferences = records.read(source, records.Preference)
-    every_row = evaluate.tokenise(tokenizer, preferences, str(source))
-    longest = [max(len(ids) for ids in row.values()) for row in every_row]
-    trainers.check_lengths(longest, training.max_length, str(source), "preferences")
-    rows, held_out = evaluate.split(preferences, every_row, own.held_out_share)
-    lora = models.lora_config(model_args, task_type="SEQ_CLS")
-    model = models.new_reward_model(
-        model_args.model_name_or_path, dtype=model_args.dtype, seed=training.seed
+    check_template(tokenizer, model_args.model_name_or_path, campaign / "sft")
+    yardsticks = evaluate.Yardsticks.load(
+        own.house_rules, own.judge, own.best_of, own.max_new_tokens, model_args.model_name_or_path
     )
+    pairs, cut = load_pairs(own, tokenizer, training.max_length)
+    parts = split(pairs, own.held_out_share, own.held_out_rater)
+    leaked = leaks(parts)
+    lora = models.lora_config(model_args, task_type="SEQ_CLS")
+    rows = [pair.row for pair in parts.train]
+    model = fit.fresh(model_args, training.seed, own.ensemble)
     if options.dry_run:
         every, trained = trainers.count_parameters(model, lora)
         trainers.print_plan(
@@ -91,16 +134,115 @@ def main() -> None:
 
     run.start()
     training.output_dir = str(run.path(runs.CHECKPOINTS))
-    trainer = RewardTrainer(
-        model=model,
-        args=training,
-        train_dataset=datasets.Dataset.from_list(rows),
-        processing_class=tokenizer,
-        peft_config=lora,
-    )
+    trainer = fit.trainer_of(model, rows, tokenizer, training, lora)
     metrics = trainers.train(trainer, run)
-    trainers.save(trainer, tokenizer, run.folder)
-    metrics["held_out"] = evaluate.accuracy(scoring.Scorer(str(run.folder)), held_out)
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    scorer, held_out, seen = fit.calibrated(model, tokenizer, parts, own.min_confidence)
+    evaluation = evaluate.evaluate(scorer, parts, held_out, seen, yardsticks, training.seed)
+    evaluation |= {"leak_check": leaked, "truncated": cut}
+    if own.shuffled_control:
+        again = fit.fresh(model_args, training.seed, own.ensemble)
+        evaluation["shuffled_control"] = fit.control(again, parts, tokenizer, training, lora)
+    evaluation |= verdict(evaluation, own.floor)
+    if runs.is_main_process():
+        write(run, scorer, evaluation, parts.held_out)
+    trainer.accelerator.wait_for_everyone()
     run.finish(
-        config=tuple(parsed), seed=training.seed, metrics=metrics, next_command="python -m rlhf.dpo"
+        config=tuple(parsed),
+        seed=training.seed,
+        metrics=metrics | summary(evaluation),
+        next_command="python -m rlhf.dpo",
     )
+
+
+def find_inputs(campaign: Path, own: RewardOptions, model_args: Any) -> dict[str, str | Path]:
+    """What is read, by the setting that names it; settings left open are filled from the campaign.
+
+    Raises:
+        InputError: a stage before this one has not run.
+    """
+    from reward.votes import snapshot_of
+
+    if model_args.model_name_or_path is None:
+        model_args.model_name_or_path = str(
+            runs.require(campaign / "sft", f"run `python -m sft --run_dir {campaign}` first")
+        )
+    source = own.dataset_name or runs.require(
+        campaign / "preferences" / "preferences.jsonl",
+        "run `python -m labeling.preferences` first, or give your own with --dataset_name",
+    )
+    own.dataset_name, own.ratings = str(source), own.ratings or snapshot_of(Path(source))
+    read = {name: getattr(own, name) for name in ("dataset_name", "ratings", "house_rules")}
+    given: dict[str, str | Path] = {name: path for name, path in read.items() if path}
+    return {"model_name_or_path": model_args.model_name_or_path, **given}
+
+
+def check_template(tokenizer: Any, source: str, sft: Path) -> None:
+    """Refuse a model whose chat template is not that of the campaign's SFT model.
+
+    Raises:
+        InputError: names both folders.
+    """
+    from inhouse import models, scoring
+
+    if (sft / runs.MANIFEST).is_file() and sft.resolve() != Path(source).resolve():
+        scoring.check_same_template(tokenizer, source, models.load_tokenizer(str(sft)), str(sft))
+
+
+def load_pairs(own: RewardOptions, tokenizer: Any, max_length: int | None) -> tuple[list[Any], int]:
+    """Preferences with their token rows and votes, and how many conversations were cut.
+
+    Raises:
+        InputError: a record, a rating or a length that cannot be learned from.
+    """
+    from inhouse import records
+    from inhouse import training as trainers
+    from inhouse.errors import InputError
+    from reward import split, votes
+
+    source = str(own.dataset_name)
+    preferences = records.read(source, records.Preference)
+    rows, cut = split.tokenise(tokenizer, preferences, source, max_length if own.truncate else None)
+    try:
+        longest = [max(len(ids) for ids in row.values()) for row in rows]
+        trainers.check_lengths(longest, max_length, source, "preferences")
+    except InputError as error:
+        raise InputError(f"{error}, or cut the oldest of their prompts with --truncate") from None
+    cast: list[dict[str, int]] = [{} for _ in preferences]
+    if own.ratings:
+        ratings = records.read(own.ratings, records.Rating)
+        votes.check_ratings(ratings, str(own.ratings))
+        cast = votes.votes_on(preferences, ratings, str(own.ratings))
+        for rater in votes.few_votes(cast):
+            print(f"{rater} has one rating: it counts, and says nothing about the rater")
+    made = zip(preferences, rows, cast, strict=True)
+    return [split.Pair(*parts) for parts in made], cut
+
+
+def write(run: runs.Run, scorer: Any, evaluation: dict[str, Any], held_out: list[Any]) -> None:
+    """The model, checked by loading it again, and what is known of it."""
+    from inhouse.files import write_atomically, write_json
+    from reward import report, save
+
+    fit, reason = evaluation["fit_for_ppo"], evaluation["reason"]
+    calibration = replace(scorer.calibration, fit_for_ppo=fit, reason=reason)
+    probes = [ids for pair in held_out[:16] for ids in pair.row.values()]
+    evaluation["reload_difference"] = save.save(
+        scorer.model, scorer.tokenizer, calibration, run.folder, probes
+    )
+    write_json(run.path("evaluation.json"), evaluation)
+    write_atomically(run.path("evaluation.html"), report.render(str(run.folder), evaluation))
+    for said in evaluation["warnings"]:
+        print(f"note: {said}")
+    print(f"fit for PPO: {'yes' if fit else 'no, ' + reason}")
+
+
+def summary(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """What of the evaluation stands in the manifest."""
+    names = ("agreement_ceiling", "shuffled_control", "ece", "fit_for_ppo", "reason", "split")
+    accuracy = evaluation["accuracy"]
+    return {
+        "held_out": accuracy["held_out_prompts"],
+        "held_out_rater": accuracy["held_out_raters"],
+        **{name: evaluation[name] for name in names},
+    }

@@ -1,37 +1,43 @@
-"""The reward model from preferences to a scorer: split, head, adapters, resuming."""
+"""The reward model from preferences to a scorer: what is written, adapters, resuming, refusals."""
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from inhouse.chat import reply_ids
 from inhouse.errors import InputError
+from inhouse.files import sha256
 from inhouse.models import load_reward_model, new_reward_model
-from inhouse.records import Message, Preference
-from inhouse.scoring import Scorer
-from reward.evaluate import accuracy, split, tokenise
+from inhouse.records import Preference
+from inhouse.scoring import Scorer, head_scores
+from reward.split import tokenise
 
 ROOT = Path(__file__).parents[2]
 FULL = {
     *("chat_template.jinja", "config.json", "model.safetensors", "tokenizer.json"),
     *("tokenizer_config.json", "metrics.json", "manifest.json"),
+    *("evaluation.json", "evaluation.html"),
 }
-ADAPTER = (FULL - {"config.json", "model.safetensors"}) | {
+# config.json stays beside an adapter: how many heads, and what their scores mean.
+ADAPTER = (FULL - {"model.safetensors"}) | {
     "adapter_config.json",
     "adapter_model.safetensors",
+    "base.json",  # the hash of what it stands on
 }
 LORA = ("--use_peft", "--lora_r", "4", "--lora_target_modules", "all-linear")
 STEPS = (
     *("--max_steps", "4", "--per_device_train_batch_size", "4", "--learning_rate", "1e-2"),
     *("--gradient_accumulation_steps", "1", "--held_out_share", "0.3"),
+    *("--shuffled_control", "false"),
 )
 
 
@@ -49,62 +55,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(next(folder.glob("*.safetensors")))
 
 
-# --- the split and the rows (fast) ------------------------------------------------------------
-
-
-def pair(prompt: str, number: int) -> Preference:
-    return Preference(
-        prompt=[Message(role="user", content=prompt)],
-        chosen=[Message(role="assistant", content=f"good {number}")],
-        rejected=[Message(role="assistant", content=f"bad {number}")],
-    )
-
-
-def test_all_pairs_of_a_prompt_stay_on_one_side():
-    pairs = [pair(f"prompt {n}", k) for n in range(60) for k in range(3)]
-    kept, held_out = split(pairs, pairs, 0.3)
-    sides = [{record.prompt[0].content for record in side} for side in (kept, held_out)]
-    assert not sides[0] & sides[1]
-    assert len(kept) + len(held_out) == 180
-    # 60 draws at 0.3: mean 18, standard deviation 3.5; five of them.
-    assert abs(len(sides[1]) - 18) < 18
-
-
-def test_a_side_without_pairs_is_refused():
-    pairs = [pair("one prompt", k) for k in range(5)]
-    for share in (0.0001, 0.9999):
-        with pytest.raises(InputError, match="--held_out_share"):
-            split(pairs, pairs, share)
-
-
-def test_rows_hold_prompt_and_answer_to_the_end_token(tokenizer, preferences):
-    records = [Preference(**row) for row in preferences[:3]]
-    for record, row in zip(records, tokenise(tokenizer, records, "p"), strict=True):
-        prompt, chosen = reply_ids(tokenizer, record.prompt, record.chosen[0])
-        assert row["chosen_ids"] == prompt + chosen
-        assert row["rejected_ids"][: len(prompt)] == prompt
-        assert row["chosen_ids"][-1] == row["rejected_ids"][-1] == tokenizer.eos_token_id
-
-
-class Fixed:
-    """A scorer that gives each answer the number it ends in."""
-
-    def score(self, conversations):
-        return [float(reply.split()[-1]) for _, reply in conversations]
-
-
-def test_accuracy_counts_a_tie_as_wrong():
-    def compared(chosen: int, rejected: int) -> Preference:
-        record = pair("q", 0)
-        return record.model_copy(
-            update={
-                "chosen": [Message(role="assistant", content=f"a {chosen}")],
-                "rejected": [Message(role="assistant", content=f"b {rejected}")],
-            }
-        )
-
-    found = accuracy(Fixed(), [compared(2, 1), compared(1, 1), compared(1, 2), compared(3, 0)])
-    assert (found["rate"], found["n"]) == (0.5, 4)
+# --- refused before anything is trained ---------------------------------------------------------
 
 
 @pytest.mark.parametrize("share", ["0", "1", "-0.1", "nan"])
@@ -151,6 +102,11 @@ def test_a_run_writes_exactly_these_files_and_measures_held_out_pairs(
     held_out = metrics["held_out"]
     assert 0 <= held_out["low"] <= held_out["rate"] <= held_out["high"] <= 1
     assert 0 < held_out["n"] < 16 and metrics["steps"] == 4
+    evaluation = json.loads((folder / "evaluation.json").read_text())
+    assert evaluation["accuracy"]["held_out_prompts"] == held_out
+    assert evaluation["accuracy"]["held_out_raters"] is None, "there are no ratings"
+    assert evaluation["agreement_ceiling"] is None and evaluation["shuffled_control"] is None
+    assert evaluation["reload_difference"] <= 1e-6
     if extra:
         assert any("score" in name for name in weights(folder)), "the head is lost on reload"
     again = run_stage("reward.train", *words, *extra, "--run_dir", tmp_path / "x")
@@ -163,7 +119,6 @@ def test_what_is_loaded_scores_as_what_was_trained(
     run_stage, words, preferences, tmp_path, monkeypatch, extra
 ):
     from inhouse import models
-    from inhouse.scoring import score_ids
 
     trained = []
     save = models.save
@@ -174,12 +129,13 @@ def test_what_is_loaded_scores_as_what_was_trained(
     assert run_stage("reward.train", *words, "--run_dir", tmp_path / "x").code == 0
     scorer = Scorer(str(tmp_path / "x" / "reward"))
     records = [Preference(**row) for row in preferences]
-    rows = tokenise(scorer.tokenizer, records, "p")
+    rows, _ = tokenise(scorer.tokenizer, records, "p")
     pad = scorer.tokenizer.pad_token_id
     for name in ("chosen", "rejected"):
-        expected = score_ids(trained[0], [row[f"{name}_ids"] for row in rows], pad)
+        raw = head_scores(trained[0], [row[f"{name}_ids"] for row in rows], pad)
+        expected = [fmean(scorer.calibration.normalise(row)) for row in raw.tolist()]
         found = scorer.score([(r.prompt, getattr(r, name)[0].content) for r in records])
-        assert found == pytest.approx(expected, abs=1e-5)
+        assert found == pytest.approx(expected, abs=1e-4)
     # Twenty steps at 1e-2 on a rule as plain as "Thank you" against "Hey" must be learned.
     metrics = json.loads((tmp_path / "x" / "reward" / "metrics.json").read_text())
     assert metrics["held_out"]["rate"] == 1.0
@@ -193,7 +149,7 @@ def test_an_adapter_of_sft_is_carried_over_with_the_head_beside_it(
     prefs = write_lines(tmp_path / "prefs.jsonl", preferences)
     run_dir = tmp_path / "x"
     sft = ("--model_name_or_path", tiny_model, "--dataset_name", demos, "--run_dir", run_dir)
-    flags = [word for word in STEPS if word not in ("--held_out_share", "0.3")]
+    flags = STEPS[: STEPS.index("--held_out_share")]
     assert run_stage("sft.train", *sft, *flags, *LORA).code == 0
 
     # Before training: the same layers under the head as under the language model.
@@ -234,8 +190,8 @@ def test_a_dry_run_writes_nothing(run_stage, words, tmp_path):
     assert ended.code == 0, ended.err
     assert not (tmp_path / "x").exists()
     line = next(line for line in ended.out.splitlines() if line.startswith("parameters"))
-    # LoRA of rank 4 on both layers, as in sft, and the head's 32 weights.
-    assert f"({2 * 4 * (64 + 2 * 48 + 64 + 3 * 96) + 32:,} trained)" in line
+    # LoRA of rank 4 on both layers, as in sft, and 32 weights for each of four heads.
+    assert f"({2 * 4 * (64 + 2 * 48 + 64 + 3 * 96) + 4 * 32:,} trained)" in line
 
 
 @pytest.mark.slow
@@ -269,3 +225,172 @@ def test_killed_and_started_again_equals_uninterrupted(
     assert one.keys() == other.keys()
     for name in one:
         assert torch.equal(one[name], other[name]), name
+
+
+# --- ratings, an ensemble, the control, a judge -------------------------------------------------
+
+
+def campaign(folder: Path, tiny_model: Path, tokenizer, write_lines, preferences) -> Path:
+    """Forty preferences with the ratings they were made from, as the stages before leave them."""
+    rows, ratings = [], []
+    for number in range(40):
+        row = preferences[number % 16]
+        prompt = [row["prompt"][0], {"role": "user", "content": f"What is fee number {number}?"}]
+        rows.append(
+            {**row, "prompt": prompt, "pair_id": f"p{number}", "metadata": {"topic": "fee"}}
+        )
+        for rater, choice in (("anna", "a"), ("ben", "a"), ("carl", "tie" if number % 4 else "b")):
+            side = choice if number % 2 or choice == "tie" else {"a": "b", "b": "a"}[choice]
+            ratings.append(
+                {
+                    **{"pair_id": f"p{number}", "rater": rater, "choice": side},
+                    **{"submitted_at": "2026-01-01", "guidelines": "g"},
+                }
+            )
+    snapshot = write_lines(folder / "ratings" / "pull-0001" / "ratings.jsonl", ratings)
+    write_lines(folder / "preferences" / "preferences.jsonl", rows)
+    entry = {"name": "ratings", "path": str(snapshot), "sha256": sha256(snapshot)}
+    manifest = {"stage": "preferences", "settings": {}, "inputs": [entry], "outputs": []}
+    (folder / "preferences" / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def prefers_thanks(prompt, a: str, b: str) -> float:
+    """A judge for the best of n; found by this module's dotted name."""
+    return 0.5 + (("Thank" in a) - ("Thank" in b)) / 2
+
+
+@pytest.mark.slow
+def test_an_ensemble_is_measured_on_prompts_raters_and_a_control(
+    run_stage, tiny_model, tokenizer, write_lines, preferences, tmp_path, monkeypatch
+):
+    run_dir = campaign(tmp_path / "x", tiny_model, tokenizer, write_lines, preferences)
+    monkeypatch.setitem(sys.modules, "judging", sys.modules[__name__])
+    ended = run_stage(
+        "reward.train",
+        *("--config", ROOT / "configs" / "reward.yaml", "--model_name_or_path", tiny_model),
+        *("--max_steps", "30", "--learning_rate", "1e-2", "--gradient_accumulation_steps", "1"),
+        *("--ensemble", "3", "--best_of", "2", "--max_new_tokens", "6"),
+        *("--judge", "judging:prefers_thanks", "--house_rules", ROOT / "configs/house/asdfg.yaml"),
+        *("--held_out_rater", "ben", "--held_out_share", "0.4", "--run_dir", run_dir),
+    )
+    assert ended.code == 0, ended.err
+    found = json.loads((run_dir / "reward" / "evaluation.json").read_text())
+    # "Thank you" against "Hey" is learned at once.
+    assert found["accuracy"]["held_out_prompts"]["rate"] > 0.8
+    assert found["accuracy"]["held_out_raters"]["rate"] == 1.0
+    # anna and ben always agree; where carl (ten pairs) takes a side, he agrees with neither.
+    assert found["agreement_ceiling"]["rate"] == pytest.approx(40 / 60)
+    control = found["shuffled_control"]
+    assert control["n"] == found["split"]["train"] and control["low"] <= 0.5 <= control["high"]
+    assert found["fit_for_ppo"] is True and found["reason"] == ""
+    assert found["split"]["held_out_rater"] == "ben"
+    # Without ben, anna and carl cancel where carl took the other side.
+    assert found["split"]["left_out_for_that_rater"] > 0
+    assert [row["n"] for row in found["best_of_n"]] == [1, 2]
+    assert found["best_of_n"][0]["judge"] == pytest.approx(0.5)
+    assert (
+        set(found["accuracy"]["by_topic"]) == {"fee"} and "PRES-01" in found["accuracy"]["by_rule"]
+    )
+    assert found["leak_check"]["prompts_on_both_sides"] == 0
+    assert found["ece"]["claim"].startswith("none")
+
+    scorer = Scorer(str(run_dir / "reward"))
+    assert len(scorer.calibration.mean) == 3 and scorer.calibration.fit_for_ppo
+    page = (run_dir / "reward" / "evaluation.html").read_text()
+    assert "fit for PPO" in page and page.count("<svg") >= 4
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", page), "it fetches something"
+    manifest = json.loads((run_dir / "reward" / "manifest.json").read_text())
+    assert {"ratings", "dataset_name"} <= {entry["name"] for entry in manifest["inputs"]}
+    assert manifest["metrics"]["fit_for_ppo"] is True
+
+
+@pytest.mark.slow
+def test_a_scorer_below_the_floor_is_saved_and_says_so(
+    run_stage, words, preferences, write_lines, tmp_path
+):
+    # Every second one the other way round: nothing that is learned holds for all the others.
+    turned = [
+        {**row, "chosen": row["rejected"], "rejected": row["chosen"]} if n % 2 else row
+        for n, row in enumerate(preferences)
+    ]
+    data = ("--dataset_name", write_lines(tmp_path / "turned.jsonl", turned))
+    share = ("--held_out_share", "0.6", "--floor", "1", "--run_dir", tmp_path / "x")
+    ended = run_stage("reward.train", *words, *data, *share)
+    assert ended.code == 0 and "fit for PPO: no, accuracy on held-out prompts is" in ended.out
+    scorer = Scorer(str(tmp_path / "x" / "reward"))
+    assert not scorer.calibration.fit_for_ppo
+    assert "below the floor of 1.0" in scorer.calibration.reason
+
+
+# --- more that is refused -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--ensemble", "0"], "ensemble is 0"),
+        (["--floor", "1.5"], "floor is 1.5"),
+        (["--min_confidence", "0.4"], "min_confidence is 0.4"),
+        (["--best_of", "1"], "best_of is 1"),
+        (["--judge", "math:hypot"], "judge is set and best_of is not"),
+        (["--judge", "math:nothing", "--best_of", "2"], "judge is 'math:nothing'"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(refused, words, tmp_path, flags, says):
+    refused("reward.train", *words, *flags, says=[says], run_dir=tmp_path / "x")
+
+
+def test_records_over_max_length_are_listed_and_refused(refused, words, tmp_path):
+    says = [
+        "16 preferences of",
+        "longer than max_length 20",
+        "record 1, 2, 3, 4, 5 …",
+        "--truncate",
+    ]
+    refused("reward.train", *words, "--max_length", "20", says=says, run_dir=tmp_path / "x")
+
+
+@pytest.mark.slow
+def test_records_over_max_length_are_cut_where_that_is_asked_for(run_stage, words, tmp_path):
+    flags = ("--max_length", "45", "--truncate", "--run_dir", tmp_path / "x")
+    assert run_stage("reward.train", *words, *flags).code == 0
+    found = json.loads((tmp_path / "x" / "reward" / "evaluation.json").read_text())
+    assert found["truncated"] > 0
+    assert found["split"]["train"] + found["split"]["held_out"] == 16, "TRL dropped some"
+
+
+def test_the_same_answer_twice_is_refused(refused, words, preferences, write_lines, tmp_path):
+    rows = [*preferences[:3], {**preferences[3], "rejected": preferences[3]["chosen"]}]
+    data = write_lines(tmp_path / "same.jsonl", rows)
+    says = ["line 4", "chosen and rejected are the same answer"]
+    flags = ("--dataset_name", data)
+    refused("reward.train", *words, *flags, says=says, run_dir=tmp_path / "x")
+
+
+def test_ratings_without_a_choice_are_refused(refused, words, write_lines, tmp_path):
+    ties = [
+        {"pair_id": f"p{n}", "rater": "r", "choice": "tie", "submitted_at": "t", "guidelines": "g"}
+        for n in range(3)
+    ]
+    flags = ("--ratings", write_lines(tmp_path / "ties.jsonl", ties))
+    refused("reward.train", *words, *flags, says=["are ties"], run_dir=tmp_path / "x")
+
+
+def test_another_template_than_the_sft_models_is_refused(refused, words, copy_of_tiny, tmp_path):
+    sft = tmp_path / "x" / "sft"
+    sft.parent.mkdir()
+    copy_of_tiny.rename(sft)
+    (sft / "manifest.json").write_text("{}")
+    template = sft / "chat_template.jinja"
+    template.write_text(template.read_text() + "{# another #}")
+    says = ["the chat template in", f"is not that in {sft}"]
+    refused("reward.train", *words, says=says, run_dir=tmp_path / "x")
+
+
+@pytest.mark.slow
+def test_a_training_that_diverges_is_refused(run_stage, words, tmp_path):
+    flags = ("--learning_rate", "1e30", "--max_grad_norm", "0", "--run_dir", tmp_path / "x")
+    ended = run_stage("reward.train", *words, *flags)
+    assert ended.code == 3 and ("not numbers" in ended.err or "alike" in ended.err), ended.err
+    assert not (tmp_path / "x" / "reward" / "manifest.json").exists()
