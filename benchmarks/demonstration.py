@@ -108,12 +108,12 @@ def print_seeds(summaries: dict[int, dict[str, Any]]) -> None:
         print(f"| {title} | {' | '.join([*cells, *[''] * (len(summaries) - len(cells))])} |")
 
 
-def compare_recipes(limit: int) -> None:
+def compare_recipes(limit: int, demonstrations: int) -> None:
     """Train by each recipe, count on the development prompts, print a table."""
     print_rows = []
     for number, (title, words) in enumerate(RECIPES.items()):
         campaign = ROOT / "runs" / f"asdfg-recipe{number}"
-        run("examples.asdfg.prepare", "--run_dir", campaign)
+        run("examples.asdfg.prepare", "--run_dir", campaign, "--demonstrations", demonstrations)
         config = ["--run_dir", campaign, "--config"]
         run("sft", *config, CONFIGS / "sft.yaml", *words)
         review = ["--models", "sft", "--limit", limit, "--dataset_name"]
@@ -146,11 +146,14 @@ def main() -> None:
     parser.add_argument("what", choices=("seeds", "recipes"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="training seeds")
     parser.add_argument("--limit", type=int, default=1000, help="prompts a slice")
+    parser.add_argument(
+        "--demonstrations", type=int, default=4000, help="transcripts that recipes train on"
+    )
     arguments = parser.parse_args()
     if arguments.what == "seeds":
         print_seeds({seed: align(seed, arguments.limit) for seed in arguments.seeds})
     else:
-        compare_recipes(arguments.limit)
+        compare_recipes(arguments.limit, arguments.demonstrations)
 
 
 if __name__ == "__main__":
