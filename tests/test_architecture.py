@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from inhouse import house_rules
+from inhouse import house_rules, rewards
 from inhouse.config import RunOptions, parse
 
 ROOT = Path(__file__).parents[1]
@@ -31,12 +31,18 @@ COMMANDS = {
     "labeling.preferences": "labeling.preferences",
     "reward": "reward.train",
     "rlhf.dpo": "rlhf.dpo",
+    "rlhf.kto": "rlhf.kto",
+    "rlhf.ppo": "rlhf.ppo",
+    "rlhf.rloo": "rlhf.rloo",
     "review": "review.evaluate",
 }
 TRL = {
     "sft": ("SFTConfig", "ModelConfig"),
     "reward": ("RewardConfig", "ModelConfig"),
     "rlhf.dpo": ("DPOConfig", "ModelConfig"),
+    "rlhf.kto": ("KTOConfig", "ModelConfig"),
+    "rlhf.ppo": ("RLOOConfig", "ModelConfig"),
+    "rlhf.rloo": ("RLOOConfig", "ModelConfig"),
 }
 
 
@@ -135,7 +141,8 @@ def test_every_module_says_what_it_is_for(path):
 # --- configs ----------------------------------------------------------------------------------
 
 COMPOSE = ROOT / "configs" / "argilla" / "compose.yaml"  # Docker's, not ours
-CONFIGS = sorted(set((ROOT / "configs").rglob("*.yaml")) - {COMPOSE})
+ACCELERATE = sorted((ROOT / "configs" / "accelerate").glob("*.yaml"))  # accelerate's own
+CONFIGS = sorted(set((ROOT / "configs").rglob("*.yaml")) - {COMPOSE, *ACCELERATE})
 FILES = {
     **{module.split(".")[-1]: module for module in COMMANDS},  # configs/<stage>.yaml
 }
@@ -159,8 +166,16 @@ def stage_of(module: str):
 
 def test_all_configs_are_found():
     # A count, so that a folder that is no longer looked into is noticed.
-    assert len(CONFIGS) == 13
+    assert len(CONFIGS) == 19
+    assert [path.name for path in ACCELERATE] == ["ddp.yaml"]
     assert {path.parent.name for path in CONFIGS} == {"configs", "asdfg", "house"}
+
+
+@pytest.mark.parametrize("path", ACCELERATE, ids=lambda path: path.name)
+def test_accelerate_knows_every_key_of_its_configs(path):
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    assert load_config_from_file(str(path)).num_processes == 2
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -168,6 +183,9 @@ def test_a_config_loads_as_what_its_name_says(path, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     if path.parent.name == "house":
         assert house_rules.load(path).rules
+        return
+    if path.stem == "rewards":  # no command's settings: what a reward is composed of
+        assert rewards.read(path).weights
         return
     module = FILES[path.stem]
     parsed = parse(
@@ -177,9 +195,10 @@ def test_a_config_loads_as_what_its_name_says(path, tmp_path, monkeypatch):
         argv=["--config", str(path), "--run_dir", str(tmp_path)],
     )
     assert parsed.config_file == path
-    for key in ("house_rules", "dataset_name", "model_name_or_path"):
-        named = parsed.settings.get(key)
-        assert named is None or (ROOT / named).exists(), f"{key} names no file: {named}"
+    for key in ("house_rules", "dataset_name", "model_name_or_path", "story_prompts"):
+        named = parsed.settings.get(key) or []
+        for path in [named] if isinstance(named, str) else named:
+            assert (ROOT / path).exists(), f"{key} names no file: {path}"
 
 
 def test_the_stock_argilla_is_whole_and_keeps_to_this_machine():
@@ -279,6 +298,10 @@ def test_the_readme_shows_commands():
     assert len([command for path, command in DOCUMENTED if path.name == "README.md"]) >= 5
 
 
+# Commands whose flags stand in another module, so that --help need not import theirs.
+PARSERS = {"inhouse.models": "inhouse.model_commands"}
+
+
 def known_flags(module: str) -> set[str]:
     """The flags of a command: its dataclasses' fields, or what its source adds to a parser."""
     if module in COMMANDS:
@@ -289,7 +312,7 @@ def known_flags(module: str) -> set[str]:
         names = {entry.name for kind in kinds for entry in dataclasses.fields(kind)}
         return names | {"config", "help", "help_all"}
     # Read, not run: these take seconds to import, and some have a parser for each verb.
-    path = ROOT / module.replace(".", "/")
+    path = ROOT / PARSERS.get(module, module).replace(".", "/")
     tree = ast.parse(
         (path / "__main__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
     )
