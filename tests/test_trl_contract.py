@@ -1,8 +1,11 @@
 """What we lean on in TRL beyond its documented keys, by name: a new TRL fails here first."""
 
+import ast
 import inspect
+import textwrap
 from importlib.metadata import version
 
+import pytest
 import torch
 import trl
 from packaging.specifiers import SpecifierSet
@@ -10,8 +13,11 @@ from packaging.version import Version
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.reward_trainer import DataCollatorForPreference as DataCollatorForReward
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+from trl.trainer.utils import RepeatSampler, pad
 
-from rlhf.dpo import trainer_class
+from rlhf.reference import prepared
+from rlhf.trainer import PPOTrainer
+from rlhf.watched_rloo import WatchedRLOOTrainer
 
 
 def test_the_installed_trl_is_one_we_know():
@@ -27,7 +33,7 @@ def test_dpo_prepares_its_rows_in_the_one_method_that_we_replace():
         "args",
         "dataset_name",
     ]
-    assert trainer_class().__mro__[1] is trl.DPOTrainer
+    assert prepared(trl.DPOTrainer, (), None).__mro__[1] is trl.DPOTrainer
     assert inspect.getsource(trl.DPOTrainer).count("def _prepare_dataset") == 1
 
 
@@ -48,3 +54,115 @@ def test_sfts_collator_keeps_our_labels():
 def test_rewards_collator_reads_our_two_columns():
     batch = DataCollatorForReward(pad_token_id=0)([{"chosen_ids": [1, 2], "rejected_ids": [3]}])
     assert batch["input_ids"].tolist() == [[1, 2], [3, 0]]
+
+
+# --- PPO and RLOO on RLOOTrainer --------------------------------------------------------------
+
+# What we replace or wrap, with its parameters after self.
+REPLACED = {
+    "_generate_and_score_completions": ["inputs"],
+    "_compute_loss": ["model", "inputs"],
+    "_get_train_sampler": ["dataset"],
+    "create_optimizer": ["model"],
+    "_save_checkpoint": ["model", "trial"],
+    "_load_optimizer_and_scheduler": ["checkpoint"],
+}
+# What we call: its first parameters after self, and how many values it returns.
+CALLED = {
+    "_generate": (["prompts"], 3),
+    "_calculate_rewards": (["inputs", "prompts", "completions", "completion_ids_list"], 1),
+    "_get_per_token_logps_and_entropies": (
+        ["model", "input_ids", "attention_mask", "logits_to_keep"],
+        3,
+    ),
+}
+# What we read or set of a trainer that TRL and transformers have built.
+READ = {
+    *("accelerator", "args", "model", "optimizer", "ref_model", "state", "control", "beta"),
+    *("eos_token_ids", "_tokenizer", "pad_to_multiple_of", "max_completion_length"),
+    *("epsilon_low", "epsilon_high", "num_iterations", "num_generations", "reward_clip_range"),
+    *("train_dataset", "shuffle_dataset", "_metrics", "_step", "_get_output_dir", "add_callback"),
+}
+
+
+def returned(function) -> set[int]:
+    """How many values a function returns, over all of its return statements."""
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
+    inner = {
+        id(node)
+        for nested in ast.walk(tree)
+        if isinstance(nested, ast.FunctionDef | ast.AsyncFunctionDef) and nested is not tree
+        for node in ast.walk(nested)
+    }
+    values = [n.value for n in ast.walk(tree) if isinstance(n, ast.Return) and id(n) not in inner]
+    return {len(value.elts) if isinstance(value, ast.Tuple) else 1 for value in values}
+
+
+@pytest.mark.parametrize("name", REPLACED)
+def test_rloo_has_what_we_replace(name):
+    parameters = list(inspect.signature(getattr(trl.RLOOTrainer, name)).parameters)
+    assert parameters == ["self", *REPLACED[name]]
+    for ours in (PPOTrainer, WatchedRLOOTrainer):
+        if name in vars(ours):
+            assert list(inspect.signature(getattr(ours, name)).parameters) == parameters
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_rloo_has_what_we_call(name):
+    first, values = CALLED[name]
+    method = inspect.unwrap(getattr(trl.RLOOTrainer, name))
+    assert list(inspect.signature(method).parameters)[1 : len(first) + 1] == first
+    assert returned(method) == {values}
+
+
+def test_ppo_overrides_nothing_that_is_not_named_and_asks_trl_for_no_arithmetic():
+    inherited = set(dir(trl.RLOOTrainer))
+    for ours in (PPOTrainer, WatchedRLOOTrainer):
+        methods = {n for n, value in vars(ours).items() if inspect.isfunction(value)}
+        assert methods & inherited <= {*REPLACED, "__init__"}
+        assert ours.__mro__[1] is trl.RLOOTrainer
+    for name in ("_generate_and_score_completions", "_compute_loss"):
+        assert "super()" not in inspect.getsource(vars(PPOTrainer)[name])
+
+
+@pytest.mark.parametrize("ours", [PPOTrainer, WatchedRLOOTrainer])
+def test_every_attribute_of_trls_that_we_touch_is_named_here(ours):
+    tree = ast.parse(textwrap.dedent(inspect.getsource(ours)))
+    touched = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "self"
+    }
+    own = {"roles", "reward", "settings", "guard", "held"} | set(vars(ours))
+    assert touched - own - set(CALLED) <= READ
+
+
+def test_every_attribute_that_is_named_is_there_once_a_trainer_is_built():
+    source = inspect.getsource(trl.RLOOTrainer) + inspect.getsource(
+        trl.RLOOTrainer.__mro__[2]  # transformers' Trainer, behind TRL's own base
+    )
+    for name in READ:
+        assert f"self.{name}" in source or hasattr(trl.RLOOTrainer, name), name
+
+
+def test_the_reference_adapter_is_trls_copy_of_the_policys():
+    source = inspect.getsource(trl.RLOOTrainer.__init__)
+    assert 'model.add_adapter("ref", default_config)' in source
+
+
+def test_rollouts_come_every_epoch_times_mini_batch_and_are_shuffled_whole():
+    source = inspect.getsource(inspect.unwrap(trl.RLOOTrainer._prepare_inputs))
+    assert "generate_every = self.args.steps_per_generation * self.num_iterations" in source
+    assert "shuffle_sequence_dict" in source and "split_tensor_dict" in source
+    assert trl.RLOOTrainer.loss_is_scaled_for_ga is False  # the Trainer divides by accumulation
+
+
+def test_the_sampler_and_the_padding_that_we_build_with():
+    assert list(inspect.signature(RepeatSampler.__init__).parameters)[1:] == [
+        *("data_source", "mini_repeat_count", "batch_size", "repeat_count", "shuffle", "seed")
+    ]
+    rows = [torch.tensor([1]), torch.tensor([2, 3])]
+    left = pad(rows, padding_value=0, padding_side="left", pad_to_multiple_of=None)
+    assert left.tolist() == [[0, 1], [2, 3]]
