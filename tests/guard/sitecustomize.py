@@ -9,10 +9,12 @@ again, and sees the sockets of every library. What it stopped also goes to the f
 
 import ipaddress
 import os
+import socket
 import sys
 from pathlib import Path
 
-LOCAL_NAMES = {"localhost", "", None, "127.0.0.1", "::1", "0.0.0.0"}
+# The machine's own name too: torch's launcher looks it up to meet its workers.
+LOCAL_NAMES = {"localhost", "", None, "127.0.0.1", "::1", "0.0.0.0", socket.gethostname()}
 
 
 def _is_local(host: object) -> bool:
