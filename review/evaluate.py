@@ -155,6 +155,7 @@ def main() -> None:
         summary["prompt_tokens_saved"] = tokens_of(told, str(folders["sft"]))
     write_json(run.path("summary.json"), summary)
     provenance = {"inputs": run.inputs, "rules": rules.hash, "note": own.note, "told": told}
+    provenance["opening"] = story[0].prompt if story else None
     write_atomically(
         run.path("report.html"), render_report(campaign.name, summary, outputs, rules, provenance)
     )

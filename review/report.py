@@ -49,7 +49,11 @@ def render_report(
         rules=rules,
         rule_by_id={rule.id: rule for rule in rules.rules},
         comparisons=compare(outputs, HELD_OUT, list(summary["models"]), summary["seeds"][0]),
-        story=compare(outputs, STORY_GREEDY, list(summary["models"]), 0),
+        story=[
+            row
+            for row in compare(outputs, STORY_GREEDY, list(summary["models"]), 0)
+            if row["prompt"] == provenance["opening"]
+        ],
         judged=any("hidden_standard" in measured for measured in summary["models"].values()),
         provenance=provenance,
         segments=segments,

@@ -307,7 +307,7 @@ def test_a_run_answers_every_prompt_with_every_model_and_seed(run_stage, campaig
 def test_the_story_opens_the_report_beside_a_base_that_is_told_all(
     run_stage, campaign, tmp_path, write_lines
 ):
-    asked = [{"role": "user", "content": f"Who are you{mark}"} for mark in "?!"]
+    asked = [{"role": "user", "content": f"Who are you{mark}"} for mark in ("?", "!", "")]
     facts = {"facts": ["a firm of our own"]}
     story = tmp_path / "story.jsonl"
     write_lines(story, [{"prompt": [turn], "metadata": facts} for turn in asked])
@@ -319,8 +319,8 @@ def test_the_story_opens_the_report_beside_a_base_that_is_told_all(
     assert ended.code == 0, ended.err
     summary = json.loads((campaign / "review" / "summary.json").read_text())
     assert summary["n_prompts"] == 2
-    assert summary["story"]["base_prompted"]["sampled"]["n"] == 100
-    assert summary["story"]["sft"]["greedy"]["n"] == 2
+    assert summary["story"]["base_prompted"]["sampled"]["n"] == 102
+    assert summary["story"]["sft"]["greedy"]["n"] == 3
     assert summary["prompt_tokens_saved"] > 8
     assert 0 <= summary["models"]["base"]["hidden_standard"]["rate"] <= 1
     outputs = read(campaign / "review" / "outputs.jsonl", Output)
@@ -328,7 +328,9 @@ def test_the_story_opens_the_report_beside_a_base_that_is_told_all(
     assert len({o.response for o in outputs if o.split == "story"}) > len(greedy)
     report = (campaign / "review" / "report.html").read_text()
     before = report.index("Before and after")
-    assert report.index("Who are you?") < report.index("In figures") and before
+    # The first question of the file opens it, in whatever order they were answered.
+    assert before < report.index("Who are you?") < report.index("In figures")
+    assert "Who are you!" not in report
     assert "&lt;b&gt;Be kind." in report and "<b>Be kind." not in report
 
 

@@ -51,6 +51,7 @@ def page(rules, *outputs: Output, names=("sft",), note: str = "", campaign: str 
         "rules": rules.hash,
         "note": note,
         "told": "",
+        "opening": None,
     }
     return render_report(campaign, summary, list(outputs), rules, provenance)
 

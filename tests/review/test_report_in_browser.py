@@ -62,7 +62,7 @@ def test_the_report_marks_what_breaks_a_rule_and_runs_nothing_a_model_said(tmp_p
         ]
     summary = {"temperature": 1.0} | summarise(outputs, ["base", "sft", "dpo"], rules)
     page = tmp_path / "report.html"
-    provenance = {"inputs": [], "note": "", "told": ""}
+    provenance = {"inputs": [], "note": "", "told": "", "opening": outputs[0].prompt}
     page.write_text(render_report("x", summary, outputs, rules, provenance))
 
     dom = browse(page, "--dump-dom")

@@ -209,14 +209,14 @@ def test_killed_three_times_equals_uninterrupted(
     start = tuned(*of_sft) / "sft"
     words = [
         *("--model_name_or_path", str(start), "--dataset_name", str(prefs), *STEPS, *of_dpo),
-        *("--save_steps", "1", "--max_steps", "60", "--held_out_share", "0.2"),
-        *("--save_total_limit", "60", "--learning_rate", "1e-3"),
+        *("--save_steps", "1", "--max_steps", "24", "--held_out_share", "0.2"),
+        *("--save_total_limit", "24", "--learning_rate", "1e-3"),
     ]
     straight, folder = tmp_path / "straight", tmp_path / "killed" / "dpo"
     assert run_stage("rlhf.dpo", *words, "--run_dir", straight).code == 0
     again = [*words, "--run_dir", str(folder.parent)]
     chance = random.Random(str(of_sft + of_dpo))
-    for step in sorted(chance.sample(range(1, 50), 3)):
+    for step in sorted(chance.sample(range(1, 20), 3)):
         command = [sys.executable, "-m", "rlhf.dpo", *again]
         kill_at_checkpoint(command, folder, step, chance.random() * 0.05)
     ended = run_command("rlhf.dpo", *again)
