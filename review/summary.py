@@ -162,7 +162,7 @@ def print_table(summary: dict[str, Any]) -> None:
     names = list(summary["models"])
 
     def row(title: str, cells: Sequence[str]) -> None:
-        print(f"{title:18}" + "".join(f"{cell:>22}" for cell in cells))
+        print(f"{title:18}" + "".join(f"{cell:>25}" for cell in cells))
 
     print()
     row("", names)
