@@ -13,7 +13,6 @@ prompt, model and seed; ``summary.json``; ``report.html``, one file that needs n
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from inhouse import run as runs
 from inhouse.config import Stage, parse
 from inhouse.errors import InputError
 from inhouse.files import read_utf8, write_atomically, write_json
+from inhouse.judging import find_judge, states_facts
 from inhouse.records import Journal, Message, Output, Prompt, content_id, plain, read
 from review import summary as counting
 
@@ -183,21 +183,6 @@ def check_distinct(prompts: Sequence[Prompt], source: str) -> None:
             )
 
 
-def find_judge(name: str) -> counting.Judge:
-    """The function that a dotted name means, such as ``house.standards:prefers``.
-
-    Raises:
-        InputError: no such module or function.
-    """
-    module, _, function = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(
-            f"judge is {name!r}: give module:function, importable from here ({error})"
-        ) from None
-
-
 def model_folders(campaign: Path, names: Sequence[str]) -> dict[str, str | Path]:
     """The folder of each model by its name in the report.
 
@@ -297,7 +282,7 @@ def answer_all(
                         end_token=reply.ended,
                         findings=rules.check(prompts[index].prompt, reply.text),
                         reward=scores[at],
-                        facts_ok=counting.states_facts(reply.text, prompts[index].facts),
+                        facts_ok=states_facts(reply.text, prompts[index].facts),
                         kl_to_sft=drift[at],
                         split=asked.split,
                         metadata=prompts[index].metadata,

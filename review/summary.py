@@ -5,18 +5,15 @@ Pure functions over ``Output`` records; every rate is the suite's R, with exact 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from inhouse.records import Message, Output, content_id, plain
+from inhouse.judging import Judge
+from inhouse.records import Output, content_id, plain
 from inhouse.statistics import bootstrap_mean, mcnemar, rate
 
 if TYPE_CHECKING:
     from inhouse.house_rules import HouseRules
-
-# Prefers an answer to a prompt over another: 1.0 the first, 0.0 the second, 0.5 a tie.
-Judge = Callable[[Sequence[Message], str, str], float]
 
 MEASURES = ("any_violation", "tone_violation", "helpful", "end_token")
 HELD_OUT, STORY, STORY_GREEDY = "held_out", "story", "story_greedy"  # Output.split
@@ -131,15 +128,6 @@ def tell(outputs: Sequence[Output], name: str) -> dict[str, Any]:
         "greedy": rate(sum(o.facts_ok for o in greedy), len(greedy)),
         "sampled": rate(sum(o.facts_ok for o in sampled), len(sampled)),
     }
-
-
-def states_facts(response: str, facts: Sequence[str]) -> bool:
-    """Whether every fact stands in the response: whole words, whole figures, any case."""
-    text = " ".join(response.split())
-    return all(
-        re.search(rf"(?<![\w.,]){re.escape(fact)}(?!\w|[.,]\d)", text, re.IGNORECASE)
-        for fact in (" ".join(fact.split()) for fact in facts)
-    )
 
 
 def violates(output: Output, rules: HouseRules, group: str) -> bool:

@@ -8,9 +8,8 @@ judge's does not, the scorer is being fooled (Gao et al. 2023, https://arxiv.org
 
 from __future__ import annotations
 
-import importlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,31 +17,11 @@ import numpy as np
 from inhouse import generate, models
 from inhouse.chat import prompt_ids
 from inhouse.errors import InputError
+from inhouse.judging import Judge
 from inhouse.records import Message
 from inhouse.scoring import Scorer
 
 PROMPTS = 32  # held-out prompts that are answered
-
-# Prefers an answer to a prompt over another: 1.0 the first, 0.0 the second, 0.5 neither.
-Judge = Callable[[Sequence[Message], str, str], float]
-
-
-def find_judge(name: str) -> Judge:
-    """The function that a dotted name means, such as ``house.standards:prefers``.
-
-    Raises:
-        InputError: no such module or function.
-    """
-    module, _, function = name.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(
-            f"judge is {name!r}: give module:function, importable from here ({error})"
-        ) from None
-    if not callable(found):
-        raise InputError(f"judge is {name!r}, which is {type(found).__name__}: name a function")
-    return found
 
 
 def curve(

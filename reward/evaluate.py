@@ -19,10 +19,11 @@ import torch
 
 from inhouse.house_rules import HouseRules
 from inhouse.house_rules import load as load_rules
+from inhouse.judging import Judge, find_judge
 from inhouse.scoring import Scored, Scorer
 from inhouse.statistics import rate
 from reward import probe
-from reward.best_of import Judge, curve, find_judge
+from reward.best_of import curve
 from reward.calibrate import cross_fitted, ece, reliability, share_of_votes
 from reward.split import Pair, Split, prompt_key, votes_of_others
 from reward.votes import agreement, clustered_rate

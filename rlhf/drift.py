@@ -13,7 +13,6 @@ without a second model in memory. What the trainer logs and what is measured her
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from inhouse import plots
 from inhouse.chat import prompt_ids
 from inhouse.files import write_atomically
 from inhouse.generate import Reply, log_probabilities, sample
+from inhouse.judging import states_facts
 from inhouse.records import Prompt
 from inhouse.run import is_main_process
 from rlhf.prepare import say
@@ -107,19 +107,11 @@ class Drift(TrainerCallback):
             "answers/mean_tokens": sum(len(reply.ids) for reply in replies) / count,
         }
         stated = [
-            states(reply.text, facts)
+            states_facts(reply.text, facts)
             for reply, facts in zip(replies, self.facts, strict=True)
             if facts
         ]
         return entry | ({"answers/helpful_rate": sum(stated) / len(stated)} if stated else {})
-
-
-def states(text: str, facts: Sequence[str]) -> bool:
-    """Whether a text states every fact: whole words and figures, in upper or lower case."""
-    return all(
-        re.search(rf"(?<![\w.,]){re.escape(fact)}(?!\w|[.,]\d)", text, re.IGNORECASE)
-        for fact in facts
-    )
 
 
 # --- what is said and drawn afterwards --------------------------------------------------------

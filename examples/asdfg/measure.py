@@ -16,8 +16,8 @@ from examples.asdfg import dialogues
 from examples.asdfg.dialogues import Ask, Message, Source
 from examples.asdfg.prepare import DEVELOPMENT
 from inhouse import chat, config, generate, house_rules, models
+from inhouse.judging import states_facts
 from inhouse.records import Message as Turn
-from review.summary import states_facts
 
 SLICES = {"training": Source(story=0.0), **DEVELOPMENT, "story": Source(story=1.0)}
 RULES = config.ROOT / "configs" / "house" / "asdfg.yaml"

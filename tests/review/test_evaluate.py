@@ -7,9 +7,10 @@ import pytest
 
 from inhouse.errors import InputError
 from inhouse.house_rules import load
+from inhouse.judging import find_judge, states_facts
 from inhouse.records import Finding, Message, Output, read
-from review.evaluate import find_judge, instructed, model_folders, score
-from review.summary import helpful, states_facts, summarise
+from review.evaluate import instructed, model_folders, score
+from review.summary import helpful, summarise
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "configs" / "house" / "asdfg.yaml"

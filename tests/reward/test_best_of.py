@@ -8,9 +8,10 @@ import pytest
 
 from inhouse import models
 from inhouse.errors import InputError
+from inhouse.judging import find_judge
 from inhouse.records import Message
 from inhouse.scoring import Scorer
-from reward.best_of import curve, find_judge, table
+from reward.best_of import curve, table
 
 
 def longer(prompt, a: str, b: str) -> float:

@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from inhouse.judging import states_facts
 from inhouse.models import load_causal_lm
 from inhouse.records import Prompt
-from rlhf.drift import Drift, alarms, conclude, draw, states
+from rlhf.drift import Drift, alarms, conclude, draw
 
 
 def entry(step, kl=0.0, ended=1.0, tokens=20.0, helpful=None):
@@ -45,7 +46,7 @@ def logged(step, chosen, rejected):
     ],
 )
 def test_a_fact_is_stated_whole_or_not_at_all(text, stated):
-    assert states(text, ["Zict fund", "5.25%"]) is stated
+    assert states_facts(text, ["Zict fund", "5.25%"]) is stated
 
 
 @pytest.mark.parametrize(

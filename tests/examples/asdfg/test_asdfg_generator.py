@@ -22,7 +22,7 @@ from examples.asdfg.wordings import (
     TERMS,
 )
 from inhouse import config, house_rules
-from review.summary import states_facts
+from inhouse.judging import states_facts
 
 N = 4000
 
