@@ -29,6 +29,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn
 
+from inhouse.allocator import keep_freed_memory
 from inhouse.config import ROOT, RunOptions, Stage
 from inhouse.errors import GateError, InputError
 from inhouse.files import describe_file, describe_input, sha256, write_json
@@ -49,6 +50,7 @@ def command(main: Callable[[], None]) -> NoReturn:
 
     0 done or up to date, 1 unexpected, 2 a gate said no, 3 something to mend first.
     """
+    keep_freed_memory()
     try:
         main()
     except UpToDate as done:
