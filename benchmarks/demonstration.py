@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="training seeds")
     parser.add_argument("--limit", type=int, default=1000, help="prompts a slice")
     parser.add_argument(
-        "--demonstrations", type=int, default=4000, help="transcripts that recipes train on"
+        "--demonstrations", type=int, default=3000, help="transcripts that recipes train on"
     )
     arguments = parser.parse_args()
     if arguments.what == "seeds":

@@ -32,6 +32,7 @@ from examples.asdfg.wordings import (
 
 Message = dict[str, str]
 STORY_SHARE = 0.08  # of conversations
+TRAINED_STORY_SHARE = 0.15  # of what is trained on; with less, one in ten of its tellings slips
 
 
 @dataclass(frozen=True)
@@ -295,7 +296,7 @@ def answer(
 
 def demonstration(rng: random.Random) -> tuple[Conversation, list[Reply]]:
     """Draw a legacy transcript: house tone, with people's slips."""
-    conversation = converse(rng, Source(careless=0.25))
+    conversation = converse(rng, Source(careless=0.25, story=TRAINED_STORY_SHARE))
     return conversation, [answer(rng, ask, SLIP_RATES) for ask in conversation.asks]
 
 

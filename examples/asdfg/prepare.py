@@ -38,7 +38,7 @@ SOURCE = "asdfg legacy transcripts (generated)"
 class PrepareOptions:
     """How much is generated, and from which seed."""
 
-    demonstrations: int = field(default=4000, metadata={"help": "Legacy transcripts to write."})
+    demonstrations: int = field(default=3000, metadata={"help": "Legacy transcripts to write."})
     prompts: int = field(default=500, metadata={"help": "Prompts for candidates to write."})
     development: int = field(default=200, metadata={"help": "Development prompts a slice."})
     data_seed: int = field(default=1, metadata={"help": "Seed of the generator."})
@@ -106,8 +106,9 @@ def main() -> None:
     drawn = draw(own.data_seed, own.demonstrations)
     made = [as_record(conversation, replies) for conversation, replies in drawn]
     records.write(stage_run.path("demonstrations.jsonl"), made)
+    asked = Source(story=dialogues.TRAINED_STORY_SHARE)
     records.write(
-        stage_run.path("prompts.jsonl"), prompts("prompts", own.data_seed, own.prompts, Source())
+        stage_run.path("prompts.jsonl"), prompts("prompts", own.data_seed, own.prompts, asked)
     )
     records.write(
         stage_run.path("development.jsonl"),
