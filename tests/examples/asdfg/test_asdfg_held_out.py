@@ -116,7 +116,7 @@ GUARD = """
 import runpy, sys
 def guard(event, arguments):
     if event == "open" and "held_out" in str(arguments[0]):
-        raise PermissionError("training code opened held-out data")
+        raise RuntimeError("training code opened held-out data")
 sys.addaudithook(guard)
 sys.argv = sys.argv[1:]
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
