@@ -41,6 +41,7 @@ RESTRICTIONS = {
 }
 NAMES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
 RANK, TOKENS = 16, 1024  # what the estimates assume: TRL's lora_r and max_length
+FOUR_BITS = 0.5 + 4 / 64  # bytes a number in QLoRA: half a one, and a float32 scale for 64 of them
 
 
 @dataclass(frozen=True)
@@ -152,13 +153,13 @@ def tokens(folder: str) -> dict[str, Any]:
 def methods(config: Any, weights: Stored) -> dict[str, Any]:
     """Which training fits the memory that is free, by the formula of ``inhouse.memory``, in bytes.
 
-    Every weight is float32. What is trained has a gradient and two moments beside it, what is
-    frozen nothing. N parameters, n in an adapter: DPO keeps its reference (N, or a frozen n) and
-    runs two replies a record; PPO has one frozen base, trains two adapters (policy, critic), keeps
-    two (reference, reward), and runs policy and critic.
+    Every weight is float32, but QLoRA's matrices, which need a GPU. What is trained has a gradient
+    and two moments beside it, what is frozen nothing. N parameters, n in an adapter: DPO keeps its
+    reference (N, or a frozen n) and runs two replies a record; PPO has one frozen base, trains two
+    adapters (policy, critic), keeps two (reference, reward), and runs policy and critic.
     """
     known, every = config.to_dict(), 4 * weights.parameters
-    low_rank = 4 * _adapter_parameters(weights, config.vocab_size)
+    low_rank = 4 * _adapter_parameters(weights, config)
     step = memory.Load(
         weights=every,
         trained=every,
@@ -180,6 +181,9 @@ def methods(config: Any, weights: Stored) -> dict[str, Any]:
         "dpo, LoRA": replace(step, weights=every + 2 * low_rank, trained=low_rank, batch=2),
         "ppo": replace(step, weights=every + 4 * low_rank, trained=2 * low_rank, batch=2),
     }
+    if torch.cuda.is_available():
+        rounded = int((4 - FOUR_BITS) * sum(prod(shape) for shape in _matrices(weights, config)))
+        loads["sft, QLoRA"] = replace(loads["sft, LoRA"], weights=every + low_rank - rounded)
     free = memory.free_bytes()
     needs = {name: load.total for name, load in loads.items()}
     return {
@@ -191,10 +195,15 @@ def methods(config: Any, weights: Stored) -> dict[str, Any]:
     }
 
 
-def _adapter_parameters(weights: Stored, vocabulary: int) -> int:
-    """r (in + out) for each matrix of the layers; embeddings and head have a vocabulary's side."""
-    matrices = [s for s in weights.shapes.values() if len(s) == 2 and vocabulary not in s]
-    return sum(RANK * (rows + columns) for rows, columns in matrices)
+def _matrices(weights: Stored, config: Any) -> list[tuple[int, ...]]:
+    """Shapes of the layers' matrices; embeddings and head have a vocabulary's side."""
+    shapes = weights.shapes.values()
+    return [shape for shape in shapes if len(shape) == 2 and config.vocab_size not in shape]
+
+
+def _adapter_parameters(weights: Stored, config: Any) -> int:
+    """r (in + out) for each matrix of the layers."""
+    return sum(RANK * (rows + columns) for rows, columns in _matrices(weights, config))
 
 
 # --- for people ---------------------------------------------------------------------------------

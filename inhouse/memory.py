@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from inhouse import sharding
 from inhouse.errors import InputError
 
 GIB = 2**30
@@ -68,6 +69,8 @@ def load_of(model: Any, training: Any, *, trained: int, length: int) -> Load:
     Args:
         trained: how many parameters are trained, adapters counted.
         length: tokens of the longest row.
+
+    With FSDP a process has its share of gradients and moments, and all weights while it loads.
     """
     config = model.config.get_text_config()
     known = config.to_dict()
@@ -75,7 +78,7 @@ def load_of(model: Any, training: Any, *, trained: int, length: int) -> Load:
     size = next(model.parameters()).element_size()
     return Load(
         weights=sum(weight.numel() * weight.element_size() for weight in model.parameters()),
-        trained=trained * size,
+        trained=trained * size // (training.world_size if sharding.asked() else 1),
         layers=config.num_hidden_layers,
         hidden=hidden,
         inner=known.get("intermediate_size") or known.get("n_inner") or 4 * hidden,
@@ -187,8 +190,8 @@ class Measured:
     tokens: int
 
 
-def lines(load: Load, measured: Measured) -> list[str]:
-    """Lines for the plan: the formula's parts, and what the longest batch took."""
+def lines(load: Load, measured: Measured | None) -> list[str]:
+    """Lines for the plan: the formula's parts, and what the longest batch took if it was tried."""
     parts = {
         "weights": load.weights,
         "gradients": load.trained,
@@ -196,22 +199,28 @@ def lines(load: Load, measured: Measured) -> list[str]:
         "activations": load.activations,
     }
     named = ", ".join(f"{name} {size / GIB:.2f}" for name, size in parts.items())
+    formula = f"memory       about {load.total / GIB:.2f} GiB by formula ({named})"
+    if measured is None:
+        return [formula, "  measured   not: the model is sharded when training begins"]
     return [
-        f"memory       about {load.total / GIB:.2f} GiB by formula ({named})",
+        formula,
         f"  measured   {measured.peak / GIB:.2f} GiB at most, with the optimiser to come: longest "
         f"batch, {load.batch} rows of up to {load.length} tokens, {measured.seconds:.1f} s",
     ]
 
 
-def measure(trainer: Any, rows: Sequence[dict[str, Any]], load: Load) -> Measured:
+def measure(trainer: Any, rows: Sequence[dict[str, Any]], load: Load) -> Measured | None:
     """Try the longest batch on a trainer that has not begun, and leave no trace of it.
 
     The generators are put back and gradients and running figures dropped, so that a run that was
-    measured equals one that was not.
+    measured equals one that was not. With FSDP nothing is tried, and None comes back: the model is
+    cut into pieces only when training begins.
 
     Raises:
         InputError: it does not fit; names the settings that would.
     """
+    if trainer.is_fsdp_enabled:
+        return None
     free = free_bytes() + load.weights  # they are in memory already
     longest = sorted(rows, key=lambda row: len(row["input_ids"]), reverse=True)[: load.batch]
     if trainer.args.activation_checkpointing:

@@ -20,6 +20,12 @@ from inhouse.run import is_main_process
 
 # vLLM takes these as --max-lora-rank, and no others.
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+# What an adapter may have that vLLM does not load, by peft's key.
+NOT_IN_VLLM = {
+    "use_dora": "DoRA",
+    "trainable_token_indices": "rows trained beside an adapter",
+    "modules_to_save": "modules trained beside an adapter",
+}
 
 FULL = """\
 model = AutoModelForCausalLM.from_pretrained(".")"""
@@ -106,8 +112,11 @@ def vllm(folder: Path, base: str) -> str:
     name = folder.absolute().name
     if not models.is_adapter(folder):
         return f"vllm serve . --served-model-name {name}"
-    if _adapter_config(folder)["use_dora"]:
-        return f"python -m inhouse.models merge . --output_dir ../{name}-merged  # vLLM has no DoRA"
+    config = _adapter_config(folder)
+    lacks = [words for key, words in NOT_IN_VLLM.items() if config.get(key)]
+    if lacks:
+        merge = f"python -m inhouse.models merge . --output_dir ../{name}-merged"
+        return f"{merge}  # vLLM has no {lacks[0]}"
     rank = next(size for size in RANKS if size >= _rank(folder))
     return (
         f"vllm serve {json.dumps(base)} --tokenizer . --chat-template chat_template.jinja "

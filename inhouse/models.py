@@ -31,7 +31,9 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
 )
 from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from peft.tuners.trainable_tokens import TrainableTokensLayer
 from peft.utils import load_peft_weights
+from peft.utils.other import TrainableTokensWrapper
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -43,7 +45,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 from trl import get_peft_config
 
-from inhouse import bases
+from inhouse import bases, quantised
 from inhouse.chat import check_tokenizer
 from inhouse.errors import InputError
 
@@ -52,6 +54,10 @@ if TYPE_CHECKING:
 
 # peft asks transformers for it at each adapter, by its old name: nothing a user could mend.
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+# TRL's head asks what it runs for its bias, and peft's wrapper around trained rows answers for the
+# weight only. A head that has a bias is never wrapped so, see sft/load.py.
+_wrapper: Any = TrainableTokensWrapper
+_wrapper.bias = None
 transformers_logging.disable_progress_bar()  # loading and saving weights; training keeps its bar
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -119,11 +125,14 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 # ModelConfig's keys that are not carried out yet; a user who sets one is told, not ignored.
-NOT_YET = {"load_in_8bit": False, "load_in_4bit": False, "model_revision": "main"}
+NOT_YET = {"load_in_8bit": False, "model_revision": "main"}
 
 
-def check_arguments(arguments: ModelConfig, training: Any) -> None:
+def check_arguments(arguments: ModelConfig, training: Any, *, may_quantise: bool = False) -> None:
     """Refuse what the suite never does, whoever asks, and what it does not do yet; find the model.
+
+    Args:
+        may_quantise: the stage carries out ``load_in_4bit``.
 
     Raises:
         InputError: remote code, quantisation, no model, or a folder that is none.
@@ -142,6 +151,10 @@ def check_arguments(arguments: ModelConfig, training: Any) -> None:
         )
     arguments.model_name_or_path = locate(arguments.model_name_or_path)
     check_folder(arguments.model_name_or_path)
+    if arguments.load_in_4bit and not may_quantise:
+        raise InputError("load_in_4bit is carried out by `python -m sft` only: leave it out here")
+    if arguments.load_in_4bit:
+        quantised.check(arguments.use_peft or is_adapter(arguments.model_name_or_path))
 
 
 def load_tokenizer(name_or_path: str) -> Any:
@@ -222,8 +235,12 @@ def load_causal_lm(
     dtype: str | torch.dtype = "float32",
     attn_implementation: str | None = None,
     trainable: bool = False,
+    quantization: Any = None,
 ) -> Any:
     """A causal language model, or an adapter on its base.
+
+    Args:
+        quantization: how the weights below an adapter are rounded, see ``inhouse.quantised``.
 
     Raises:
         InputError: not a model folder, one that could run code, or a reward model.
@@ -231,10 +248,28 @@ def load_causal_lm(
     check_folder(name_or_path)
     if _is_scalar(name_or_path):
         raise InputError(f"{name_or_path} is a reward model, not one that writes: name another")
-    model = _load(AutoModelForCausalLM, find_base(name_or_path), dtype, attn_implementation)
-    if is_adapter(name_or_path):
-        return PeftModel.from_pretrained(model, name_or_path, is_trainable=trainable)
-    return model
+    extra = {"quantization_config": quantization} if quantization else {}
+    base = find_base(name_or_path)
+    model = _load(AutoModelForCausalLM, base, dtype, attn_implementation, **extra)
+    if not is_adapter(name_or_path):
+        return model
+    adapted = PeftModel.from_pretrained(model, name_or_path, is_trainable=trainable)
+    if trainable:
+        _start_from_trained_rows(adapted)
+    return adapted
+
+
+def _start_from_trained_rows(model: Any) -> None:
+    """Let adapters that are added later begin with the rows of the vocabulary that this one has.
+
+    TRL copies an adapter to keep it as the reference, but not its rows: a new adapter takes them
+    from the weights below, in memory, which nothing else reads while an adapter is active.
+    """
+    for layer in model.modules():
+        if isinstance(layer, TrainableTokensLayer) and layer.tied_adapter is None:
+            rows: Any = layer.trainable_tokens_delta["default"]
+            base: Any = layer.get_base_layer()
+            base.weight.data[layer.token_indices["default"]] = rows.detach()
 
 
 def load_reward_model(name_or_path: str, *, dtype: str | torch.dtype = "float32") -> Any:
@@ -345,17 +380,23 @@ def train_only_layers(model: Any, wanted: str) -> str:
     return f"{', '.join(trained)} of layers 0 to {count - 1}; frozen: {', '.join(frozen)}"
 
 
-def save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write safetensors and the tokenizer with its chat template, and nothing pickled."""
+def save(
+    model: Any, tokenizer: Any, folder: Path, weights: dict[str, torch.Tensor] | None = None
+) -> None:
+    """Write safetensors and the tokenizer with its chat template, and nothing pickled.
+
+    Args:
+        weights: the model's, put together, where the model itself lies in pieces.
+    """
     if isinstance(model, PeftModel):
         # DPO keeps its frozen reference as a second adapter; only the trained one is a result.
-        model.save_pretrained(str(folder), selected_adapters=["default"])
+        model.save_pretrained(str(folder), selected_adapters=["default"], state_dict=weights)
         (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
         if model.peft_config["default"].task_type == "SEQ_CLS":
             model.config.save_pretrained(folder)  # how many heads, and what their scores mean
         bases.record(folder, str(model.peft_config["default"].base_model_name_or_path))
     else:
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=weights)
     tokenizer.save_pretrained(folder)
 
 

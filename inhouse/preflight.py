@@ -6,13 +6,13 @@ model's weights, or the user's file, to see.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from inhouse.chat import control_tokens
+from inhouse.chat import control_tokens, end_token_ids
 from inhouse.errors import InputError
 
 # Shares of the median embedding's length. A row that nothing ever trained is nil, or (as
@@ -45,15 +45,27 @@ def check_vocabulary(model: Any, rows: Iterable[list[int]], source: str) -> None
         )
 
 
-def untrained_tokens(model: Any, tokenizer: Any, rows: Iterable[list[int]]) -> list[int]:
-    """Ids of the control tokens in ``rows`` whose embedding was never trained.
+def untrained_tokens(model: Any, tokenizer: Any, rows: Iterable[list[int]]) -> dict[str, list[int]]:
+    """Ids of the control tokens in ``rows`` that a matrix of the model never learned, by its name.
 
-    Found by what fresh rows look like: nil, on the mean of all rows, or equal to another control
-    token's. A row drawn at random at the others' length cannot be told from a trained one.
+    All that are read count in the embeddings; in a head of its own the end token, which alone is
+    written. Found by what fresh rows look like: nil, on the mean of all rows, or equal to another
+    control token's. A row drawn at random at the others' length cannot be told from a trained one.
     """
     used = {token for ids in rows for token in ids}
     control = sorted(used & set(tokenizer.convert_tokens_to_ids(list(control_tokens(tokenizer)))))
-    weight = model.get_input_embeddings().weight.detach().float()
+    names = {module: name for name, module in model.named_modules()}
+    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
+    found = {names[embeddings]: _fresh(embeddings.weight.detach(), control)}
+    if not model.config.get_text_config().tie_word_embeddings:
+        written = sorted(used & end_token_ids(tokenizer))
+        found[names[head]] = [t for t in _fresh(head.weight.detach(), control) if t in written]
+    return {name: tokens for name, tokens in found.items() if tokens}
+
+
+def _fresh(weight: torch.Tensor, control: Sequence[int]) -> list[int]:
+    """Which of these rows look as if nothing ever trained them. Shape: (vocabulary, hidden)."""
+    weight = weight.float()
     typical = weight.norm(dim=1).median()
     mean = weight.mean(dim=0)
     vectors = {token: weight[token] for token in control}
@@ -66,18 +78,35 @@ def untrained_tokens(model: Any, tokenizer: Any, rows: Iterable[list[int]]) -> l
     ]
 
 
-def check_frozen_tokens(model: Any, tokenizer: Any, rows: Iterable[list[int]], source: str) -> None:
-    """Refuse to train around control tokens that are new to the model while embeddings stand still.
+def trains(model: Any, name: str, lora: Any = None) -> bool:
+    """Whether a matrix, or rows of it, will learn: by itself, or as part of a new adapter."""
+    if lora is None:
+        return model.get_submodule(name).weight.requires_grad
+    wanted = [*(lora.modules_to_save or ()), *(lora.trainable_token_indices or ())]
+    return any(f".{name}".endswith(f".{part}") for part in wanted)
+
+
+def check_frozen_tokens(
+    model: Any, tokenizer: Any, rows: Iterable[list[int]], source: str, lora: Any = None
+) -> None:
+    """Refuse to train around control tokens that are new to a matrix which stands still.
+
+    Args:
+        lora: the settings of an adapter that the model will get.
 
     Raises:
         InputError: names the tokens and the ways to train them.
     """
     found = untrained_tokens(model, tokenizer, rows)
+    found = {name: ids for name, ids in found.items() if not trains(model, name, lora)}
     if found:
-        named = ", ".join(tokenizer.convert_ids_to_tokens(found))
+        tokens = sorted({token for ids in found.values() for token in ids})
+        modules = " ".join(name.rpartition(".")[2] for name in found)
         raise InputError(
-            f"the model never learned {named}, which stands in the rendering of {source}, and "
-            "frozen embeddings never will, so that it could not tell where a turn ends. Train it "
-            "whole (without use_peft), or with --train_layers last:2,embeddings,head, and put an "
-            "adapter on the result"
+            f"the model never learned {', '.join(tokenizer.convert_ids_to_tokens(tokens))}, which "
+            f"stands in the rendering of {source}, and a frozen matrix never will ({modules}), so "
+            "that it could not tell where a turn ends. `python -m sft` trains it with --use_peft "
+            "--train_new_tokens (these rows alone), with --use_peft --lora_modules_to_save "
+            f"{modules} (every row), with --train_layers last:2,embeddings,head, or whole, without "
+            "use_peft"
         )

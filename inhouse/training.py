@@ -10,7 +10,6 @@ import collections
 import copy
 import json
 import math
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +17,9 @@ from typing import Any
 
 import datasets
 import torch
-from peft import get_peft_model
+from peft import PeftModel, get_peft_model
 
-from inhouse import model_card, models
+from inhouse import model_card, models, sharding
 from inhouse.config import Parsed, RunOptions
 from inhouse.errors import InputError
 from inhouse.run import CHECKPOINTS, Run, is_main_process
@@ -41,8 +40,11 @@ DECIDED_ELSEWHERE = {
 }
 
 
-def check_settings(settings: dict[str, Any]) -> None:
+def check_settings(settings: dict[str, Any], *, may_shard: bool = False) -> None:
     """Refuse keys that would be ignored, two keys that name one folder, and FSDP.
+
+    Args:
+        may_shard: the stage carries out FSDP2.
 
     Raises:
         InputError: names the key and who decides it.
@@ -53,11 +55,11 @@ def check_settings(settings: dict[str, Any]) -> None:
     lora = [key for key in settings if key.startswith("lora_") or key in ("use_dora", "use_rslora")]
     if lora and not settings.get("use_peft"):
         raise InputError(f"{lora[0]} is set, but use_peft is not: add use_peft, or leave it out")
-    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
+    if sharding.asked() and not may_shard:
         raise InputError(
-            "FSDP is not supported yet (on a CPU accelerate would run DDP in its place without a "
-            "word): use configs/accelerate/ddp.yaml"
+            "FSDP is carried out by `python -m sft` only: use configs/accelerate/ddp.yaml here"
         )
+    sharding.check()
     if {"output_dir", "run_dir"} <= settings.keys():
         raise InputError("output_dir and run_dir both name where to write: give one of them")
 
@@ -182,6 +184,9 @@ def time_line(training: Any, lengths: Sequence[int], seconds: float, tokens: int
 
 def count_parameters(model: Any, lora: Any = None) -> tuple[int, int]:
     """All parameters, and those that are trained, once ``lora``'s adapter is on the model."""
+    if isinstance(model, PeftModel):  # peft knows how many numbers four bits each are packed into
+        trained, whole = model.get_nb_trainable_parameters()
+        return whole, trained
     if lora is not None:  # on a shell without weights: the model itself is left as it is
         with torch.device("meta"):
             model = get_peft_model(type(model)(model.config), copy.deepcopy(lora))
@@ -199,7 +204,7 @@ def train(trainer: Any, run: Run) -> dict[str, Any]:
     for entry in trainer.state.log_history:
         logged |= entry
     logged.pop("total_flos", None)
-    return logged | {"steps": trainer.state.global_step}
+    return logged | {"steps": trainer.state.global_step} | sharding.figures(trainer)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -219,7 +224,9 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 def save(trainer: Any, tokenizer: Any, run: Run) -> None:
     """Write the trained model or adapter and its card, once, whatever the number of processes."""
+    weights = sharding.whole_weights(trainer)
     if is_main_process():
-        models.save(trainer.accelerator.unwrap_model(trainer.model), tokenizer, run.folder)
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        models.save(model, tokenizer, run.folder, weights)
         model_card.write(run.folder, run.stage.name, run.inputs)
     trainer.accelerator.wait_for_everyone()

@@ -21,7 +21,7 @@ from inhouse.judging import Judge
 from inhouse.records import Message
 from inhouse.scoring import Scorer
 
-PROMPTS = 32  # held-out prompts that are answered
+PROMPTS = 24  # held-out prompts that are answered
 
 
 def curve(

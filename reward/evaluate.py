@@ -25,7 +25,7 @@ from inhouse.statistics import rate
 from reward import probe
 from reward.best_of import curve
 from reward.calibrate import cross_fitted, ece, reliability, share_of_votes
-from reward.split import Pair, Split, prompt_key, votes_of_others
+from reward.split import Pair, Split, prompt_key, votes_beside, votes_of_others
 from reward.votes import agreement, clustered_rate
 
 Rate = dict[str, float]
@@ -56,6 +56,12 @@ class Measured:
         """Whether ``chosen`` scores higher; an equal score is not."""
         pairs = zip(self.chosen, self.rejected, strict=True)
         return [chosen.score > rejected.score for chosen, rejected in pairs]
+
+    @property
+    def in_order(self) -> list[float]:
+        """All scores, each chosen before its rejected. Shape: (2 · pairs,)."""
+        pairs = zip(self.chosen, self.rejected, strict=True)
+        return [scored.score for pair in pairs for scored in pair]
 
     @property
     def differences(self) -> np.ndarray:
@@ -110,6 +116,9 @@ def evaluate(
     def one(pair: Pair) -> list[int]:
         return [vote for name, vote in pair.votes.items() if vote and name == split.rater]
 
+    def beside(pair: Pair) -> list[int]:
+        return votes_beside(pair, split.rater or "")
+
     right = held_out.right
     sides = (split.train, split.left_out, split.held_out)
     everyone = [pair.votes for side in sides for pair in side]
@@ -117,12 +126,14 @@ def evaluate(
         "accuracy": {
             "held_out_prompts": side_with(held_out, others),
             "held_out_raters": side_with(held_out, one) if split.rater else None,
+            "other_raters_there": side_with(held_out, beside) if split.rater else None,
             "preferences": rate(sum(right), len(right)),
             "trained_on": side_with(trained, others),
             "by_topic": by_topic(held_out),
             "by_rule": by_rule(held_out, yardsticks.rules) if yardsticks.rules else {},
             "by_length": by_length(held_out),
         },
+        "rule_titles": titles(yardsticks.rules),
         "agreement_ceiling": clustered_rate(agreement(everyone)),
         "shuffled_control": None,
         "temperature": scorer.calibration.temperature,
@@ -130,7 +141,7 @@ def evaluate(
         "reliability": reliability(probability, labels),
         "ties": ties(held_out, probability),
         "length_bias": probe.length_bias(held_out.pairs, held_out.chosen, held_out.rejected),
-        "invariance": probe.invariance(scorer, held_out.pairs),
+        "invariance": probe.invariance(scorer, held_out.pairs, held_out.in_order),
         "abstention": abstention(scorer, held_out, probability),
         "best_of_n": best_of(scorer, held_out.pairs, yardsticks, seed),
         "scores": {
@@ -189,12 +200,18 @@ def by_rule(measured: Measured, rules: HouseRules) -> dict[str, Rate]:
     return _grouped(rows)
 
 
+def titles(rules: HouseRules | None) -> dict[str, str]:
+    """What each house rule is called."""
+    return {rule.id: rule.title for rule in rules.rules} if rules else {}
+
+
 def by_length(measured: Measured) -> dict[str, Rate]:
     """Accuracy by thirds of the pairs' length, both answers together."""
     tokens = [sum(map(len, pair.row.values())) for pair in measured.pairs]
     order = sorted(range(len(tokens)), key=lambda index: tokens[index])
     third = {index: LENGTHS[3 * place // len(order)] for place, index in enumerate(order)}
-    return _grouped((third[index], right) for index, right in enumerate(measured.right))
+    rates = _grouped((third[index], right) for index, right in enumerate(measured.right))
+    return {name: rates[name] for name in LENGTHS if name in rates}
 
 
 def _grouped(rows: Iterable[tuple[str, bool]]) -> dict[str, Rate]:

@@ -9,7 +9,6 @@ from typing import Any
 
 import datasets
 from transformers.trainer_utils import SaveStrategy
-from trl import RewardTrainer
 
 from inhouse import models
 from inhouse.errors import InputError
@@ -17,9 +16,10 @@ from inhouse.scoring import Calibration, Scorer, head_scores, template_hash
 from inhouse.statistics import rate
 from reward.calibrate import fit_temperature, share_of_votes
 from reward.evaluate import Measured
+from reward.shared_prompts import SharedPromptsTrainer
 from reward.split import Row, Split, shuffled
 
-SAMPLED = 256  # training answers whose scores give mean and standard deviation
+SAMPLED = 128  # training answers whose scores give mean and standard deviation
 
 
 def fresh(model_args: Any, seed: int, heads: int) -> Any:
@@ -31,7 +31,7 @@ def fresh(model_args: Any, seed: int, heads: int) -> Any:
 
 def trainer_of(
     model: Any, rows: Sequence[Row], tokenizer: Any, training: Any, lora: Any
-) -> RewardTrainer:
+) -> SharedPromptsTrainer:
     """TRL's trainer on rows that ``inhouse.chat`` has made.
 
     Its loss, -log σ(r_chosen - r_rejected), is a mean over pairs, and so over an ensemble's heads:
@@ -39,10 +39,12 @@ def trainer_of(
     """
     heads = model.config.num_labels
     model.config.num_labels = 1  # TRL asks for one when it is built, and never looks again
-    trainer = RewardTrainer(
+    trainer = SharedPromptsTrainer(
         model=model,
         args=training,
-        train_dataset=datasets.Dataset.from_list(list(rows)),
+        train_dataset=datasets.Dataset.from_list(
+            [{**row, "length": max(map(len, row.values()))} for row in rows]
+        ),
         processing_class=tokenizer,
         peft_config=lora,
     )

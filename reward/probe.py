@@ -14,7 +14,8 @@ from inhouse.scoring import Scored, Scorer, head_scores
 from inhouse.statistics import rate
 from reward.split import Pair
 
-PROBED = 32  # pairs; each is scored alone, which is slow
+PROBED = 32  # pairs that are paraphrased
+ALONE = 16  # answers that are scored alone, which is slow
 
 # The same thing said otherwise. Each is applied wherever it fits.
 SAME_MEANING = (
@@ -42,21 +43,24 @@ def paraphrase(answer: str) -> str:
     return answer
 
 
-def invariance(scorer: Scorer, pairs: Sequence[Pair]) -> dict[str, Any]:
+def invariance(scorer: Scorer, pairs: Sequence[Pair], scores: Sequence[float]) -> dict[str, Any]:
     """How far scores move, in standard deviations, where nothing that matters has changed.
 
     ``padding``: alone against beside a far longer row. ``batch``: alone against with neighbours.
     ``paraphrase``: the mean move of an answer's score, and how often a pair keeps its order.
+
+    Args:
+        scores: of the pairs' answers, scored all together, each chosen before its rejected.
     """
     pairs = list(pairs[:PROBED])
-    rows = [ids for pair in pairs for ids in pair.row.values()]
+    together = np.array(scores[: 2 * len(pairs)])
+    rows = [ids for pair in pairs for ids in pair.row.values()][:ALONE]
     alone = _normalised(scorer, rows, 1)
-    together = _normalised(scorer, rows, sum(map(len, rows)) * len(rows))
     longest = max(rows, key=len)
     padded = np.array([_normalised(scorer, [row, longest + longest], 10**9)[0] for row in rows[:8]])
     return {
         "padding": float(np.abs(padded - alone[:8]).max()),
-        "batch": float(np.abs(together - alone).max()),
+        "batch": float(np.abs(together[: len(rows)] - alone).max()),
         "paraphrase": _paraphrased(scorer, pairs, together),
         "pairs": len(pairs),
     }

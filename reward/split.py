@@ -135,6 +135,11 @@ def votes_of_others(pair: Pair, rater: str | None) -> list[int]:
     return [vote for name, vote in pair.votes.items() if vote and name != rater]
 
 
+def votes_beside(pair: Pair, rater: str) -> list[int]:
+    """The votes of everybody else, ties left out, on a pair that a rater took a side on."""
+    return votes_of_others(pair, rater) if pair.votes.get(rater) else []
+
+
 def _decided_without(votes: dict[str, int], rater: str) -> bool:
     if rater not in votes:
         return True

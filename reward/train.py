@@ -57,6 +57,10 @@ class RewardOptions:
         default=False,
         metadata={"help": "Cut the oldest prompt tokens of records over max_length."},
     )
+    allow_unscrubbed: bool = field(
+        default=False,
+        metadata={"help": "Train on personal data that the scan finds; the manifest says so."},
+    )
     shuffled_control: bool = field(
         default=True, metadata={"help": "Train once more on drawn winners: must find half of them."}
     )
@@ -96,24 +100,32 @@ def main() -> None:
 
     from inhouse import models  # these take seconds, and --help must not
     from inhouse import training as trainers
-    from reward import evaluate, fit
+    from inhouse.epochs import order_by_epoch
+    from reward import evaluate, fit, prepare
     from reward.split import leaks, split
     from reward.verdict import verdict
 
     trainers.check_settings(parsed.settings)
     campaign = Path(options.run_dir)
-    inputs = find_inputs(campaign, own, model_args)
+    inputs = prepare.find_inputs(campaign, own, model_args)
     models.check_arguments(model_args, training)
     folder = trainers.stage_folder(parsed, options, STAGE.name)
     run = runs.open_run(STAGE, options, parsed.settings, inputs, folder=folder)
 
     tokenizer = models.load_tokenizer(model_args.model_name_or_path)
-    check_template(tokenizer, model_args.model_name_or_path, campaign / "sft")
+    prepare.check_template(tokenizer, model_args.model_name_or_path, campaign / "sft")
     yardsticks = evaluate.Yardsticks.load(
         own.house_rules, own.judge, own.best_of, own.max_new_tokens, model_args.model_name_or_path
     )
-    pairs, cut = load_pairs(own, tokenizer, training.max_length)
-    parts = split(pairs, own.held_out_share, own.held_out_rater)
+    data = prepare.load(
+        tokenizer,
+        str(own.dataset_name),
+        own.ratings,
+        max_length=training.max_length,
+        truncate=own.truncate,
+        allow_unscrubbed=own.allow_unscrubbed,
+    )
+    parts = split(data.pairs, own.held_out_share, own.held_out_rater)
     leaked = leaks(parts)
     lora = models.lora_config(model_args, task_type="SEQ_CLS")
     rows = [pair.row for pair in parts.train]
@@ -135,11 +147,12 @@ def main() -> None:
     run.start()
     training.output_dir = str(run.path(runs.CHECKPOINTS))
     trainer = fit.trainer_of(model, rows, tokenizer, training, lora)
+    order_by_epoch(trainer)
     metrics = trainers.train(trainer, run)
     model = trainer.accelerator.unwrap_model(trainer.model)
     scorer, held_out, seen = fit.calibrated(model, tokenizer, parts, own.min_confidence)
     evaluation = evaluate.evaluate(scorer, parts, held_out, seen, yardsticks, training.seed)
-    evaluation |= {"leak_check": leaked, "truncated": cut}
+    evaluation |= {"leak_check": leaked} | data.told
     if own.shuffled_control:
         again = fit.fresh(model_args, training.seed, own.ensemble)
         evaluation["shuffled_control"] = fit.control(again, parts, tokenizer, training, lora)
@@ -153,70 +166,6 @@ def main() -> None:
         metrics=metrics | summary(evaluation),
         next_command="python -m rlhf.dpo",
     )
-
-
-def find_inputs(campaign: Path, own: RewardOptions, model_args: Any) -> dict[str, str | Path]:
-    """What is read, by the setting that names it; settings left open are filled from the campaign.
-
-    Raises:
-        InputError: a stage before this one has not run.
-    """
-    from reward.votes import snapshot_of
-
-    if model_args.model_name_or_path is None:
-        model_args.model_name_or_path = str(
-            runs.require(campaign / "sft", f"run `python -m sft --run_dir {campaign}` first")
-        )
-    source = own.dataset_name or runs.require(
-        campaign / "preferences" / "preferences.jsonl",
-        "run `python -m labeling.preferences` first, or give your own with --dataset_name",
-    )
-    own.dataset_name, own.ratings = str(source), own.ratings or snapshot_of(Path(source))
-    read = {name: getattr(own, name) for name in ("dataset_name", "ratings", "house_rules")}
-    given: dict[str, str | Path] = {name: path for name, path in read.items() if path}
-    return {"model_name_or_path": model_args.model_name_or_path, **given}
-
-
-def check_template(tokenizer: Any, source: str, sft: Path) -> None:
-    """Refuse a model whose chat template is not that of the campaign's SFT model.
-
-    Raises:
-        InputError: names both folders.
-    """
-    from inhouse import models, scoring
-
-    if (sft / runs.MANIFEST).is_file() and sft.resolve() != Path(source).resolve():
-        scoring.check_same_template(tokenizer, source, models.load_tokenizer(str(sft)), str(sft))
-
-
-def load_pairs(own: RewardOptions, tokenizer: Any, max_length: int | None) -> tuple[list[Any], int]:
-    """Preferences with their token rows and votes, and how many conversations were cut.
-
-    Raises:
-        InputError: a record, a rating or a length that cannot be learned from.
-    """
-    from inhouse import records
-    from inhouse import training as trainers
-    from inhouse.errors import InputError
-    from reward import split, votes
-
-    source = str(own.dataset_name)
-    preferences = records.read(source, records.Preference)
-    rows, cut = split.tokenise(tokenizer, preferences, source, max_length if own.truncate else None)
-    try:
-        longest = [max(len(ids) for ids in row.values()) for row in rows]
-        trainers.check_lengths(longest, max_length, source, "preferences")
-    except InputError as error:
-        raise InputError(f"{error}, or cut the oldest of their prompts with --truncate") from None
-    cast: list[dict[str, int]] = [{} for _ in preferences]
-    if own.ratings:
-        ratings = records.read(own.ratings, records.Rating)
-        votes.check_ratings(ratings, str(own.ratings))
-        cast = votes.votes_on(preferences, ratings, str(own.ratings))
-        for rater in votes.few_votes(cast):
-            print(f"{rater} has one rating: it counts, and says nothing about the rater")
-    made = zip(preferences, rows, cast, strict=True)
-    return [split.Pair(*parts) for parts in made], cut
 
 
 def write(run: runs.Run, scorer: Any, evaluation: dict[str, Any], held_out: list[Any]) -> None:
@@ -239,7 +188,10 @@ def write(run: runs.Run, scorer: Any, evaluation: dict[str, Any], held_out: list
 
 def summary(evaluation: dict[str, Any]) -> dict[str, Any]:
     """What of the evaluation stands in the manifest."""
-    names = ("agreement_ceiling", "shuffled_control", "ece", "fit_for_ppo", "reason", "split")
+    names = (
+        *("agreement_ceiling", "shuffled_control", "ece", "fit_for_ppo", "reason", "split"),
+        *("personal_data", "truncated"),
+    )
     accuracy = evaluation["accuracy"]
     return {
         "held_out": accuracy["held_out_prompts"],

@@ -38,7 +38,10 @@ def unfit_because(evaluation: dict[str, Any], floor: float) -> str:
 def warnings(evaluation: dict[str, Any]) -> list[str]:
     """What a reader should not miss."""
     accuracy, ceiling = evaluation["accuracy"], evaluation["agreement_ceiling"]
-    said = []
+    said = [
+        f"{rater} has one rating: it counts, and says nothing about the rater"
+        for rater in evaluation["raters_with_one_rating"]
+    ]
     if ceiling and accuracy["held_out_prompts"]["low"] > ceiling["high"]:
         said.append("the scorer agrees with raters more than they do with each other: a leak?")
     raters = accuracy["held_out_raters"]

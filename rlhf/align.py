@@ -10,6 +10,7 @@ import datasets
 
 from inhouse import memory, models, preflight
 from inhouse import training as trainers
+from inhouse.epochs import order_by_epoch
 from inhouse.run import Run
 from rlhf import reference
 from rlhf.drift import Drift, conclude
@@ -104,6 +105,7 @@ def train(
     if drift is not None:
         drift.begin(trainer.model)
         trainer.add_callback(drift)
+    order_by_epoch(trainer)
     metrics = trainers.train(trainer, run)
     metrics = {key: value for key, value in metrics.items() if not key.startswith("answers/")}
     if data.held_out:

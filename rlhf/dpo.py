@@ -78,6 +78,10 @@ class DPOOptions:
         default=False,
         metadata={"help": "Train on personal data that the scan finds; the manifest says so."},
     )
+    share_prompts: bool = field(
+        default=True,
+        metadata={"help": "Run a pair's prompt once for both answers, where the model allows it."},
+    )
 
     def __post_init__(self) -> None:
         check_shares(self.held_out_share, self.answer_prompts)
@@ -92,7 +96,7 @@ def main() -> None:
 
     from inhouse import models
     from inhouse import training as trainers
-    from rlhf import align, prepare, reference, rows
+    from rlhf import align, prepare, reference, rows, shared_prompts
 
     trainers.check_settings(parsed.settings)
     check_losses(training)
@@ -129,7 +133,9 @@ def main() -> None:
     prepare.say(f"loss: {' + '.join(training.loss_type)}, beta {training.beta}\nreference: {start}")
     kept = Path(own.ref_cache_dir or folder.parent / "cache")
     cache = reference.Cache(kept, start, model_args, training)
-    kind = reference.prepared(DPOTrainer, ("ref_chosen_logps", "ref_rejected_logps"), cache)
+    share = own.share_prompts
+    kind = shared_prompts.trainer_for(model, training, data.rows) if share else DPOTrainer
+    kind = reference.prepared(kind, ("ref_chosen_logps", "ref_rejected_logps"), cache)
     trainer = align.make_trainer(kind, model, model_args, lora, training, tokenizer, data)
     metrics = align.train(trainer, run, need, tokenizer, data, own.answer_prompts)
     run.finish(

@@ -6,6 +6,7 @@ All token ids come from ``inhouse.chat``: what is trained on is what the model i
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -87,8 +88,11 @@ def with_mismatched(rows: Sequence[Row], batch_size: int, seed: int) -> list[Row
 
 
 def show(tokenizer: Any, row: Row) -> str:
-    """A row as text, what counts in the loss between ⟦ and ⟧."""
+    """A row as text, what counts in the loss between ⟦ and ⟧, on a terminal in green."""
+    green, plain = ("\x1b[32m", "\x1b[0m") if sys.stdout.isatty() else ("", "")
     text = {name: tokenizer.decode(ids) for name, ids in row.items() if name.endswith("_ids")}
     prompt = text.pop("prompt_ids")
-    answers = (f"  {name.removesuffix('_ids'):<10} ⟦{words}⟧" for name, words in text.items())
+    answers = (
+        f"  {name.removesuffix('_ids'):<10} {green}⟦{words}⟧{plain}" for name, words in text.items()
+    )
     return "\n".join([prompt, *answers])

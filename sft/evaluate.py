@@ -54,7 +54,7 @@ def losses(trainer: Any, rows: Sequence[dict[str, list[int]]]) -> list[tuple[flo
             ids[line, :length] = torch.tensor(rows[at]["input_ids"])
             labels[line, :length] = torch.tensor(rows[at]["labels"])
             mask[line, :length] = 1
-        ids, labels, mask = (part.to(trainer.args.device) for part in (ids, labels, mask))
+        ids, labels, mask = (part.to(model.device) for part in (ids, labels, mask))
         with torch.no_grad(), trainer.accelerator.autocast():
             # TRL's head, which is computed in tiles: log_probs are 0 where nothing is supervised
             out = model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True)

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning on TRL's trainer: full, some layers alone, or LoRA.
+"""Supervised fine-tuning on TRL's trainer: full, some layers alone, LoRA, or QLoRA.
 
     python -m sft
     python -m sft --model_name_or_path DIR --dataset_name demonstrations.jsonl --run_dir runs/mine
@@ -39,6 +39,13 @@ class SFTOptions:
         metadata={
             "help": "Train these alone, all else frozen: last:N, layers' numbers from 0, "
             "embeddings, norm, head, with commas between them."
+        },
+    )
+    train_new_tokens: bool = field(
+        default=False,
+        metadata={
+            "help": "Beside an adapter, train the rows of control tokens that the model never "
+            "learned; without it they stop the run."
         },
     )
     early_stopping_patience: int = field(
@@ -86,12 +93,13 @@ def main() -> None:
 
     from inhouse import memory, models  # these take seconds, and --help must not
     from inhouse import training as trainers
+    from inhouse.epochs import order_by_epoch
     from inhouse.token_cache import TokenCache
-    from sft import evaluate, prepare
+    from sft import evaluate, load, prepare
 
-    trainers.check_settings(parsed.settings)
-    models.check_arguments(model_args, training)
-    check_together(own, training)
+    trainers.check_settings(parsed.settings, may_shard=True)
+    models.check_arguments(model_args, training, may_quantise=True)
+    check_together(own, training, model_args)
     inputs = find_inputs(own, options.run_dir, model_args.model_name_or_path)
     folder = trainers.stage_folder(parsed, options, STAGE.name)
     run = runs.open_run(STAGE, options, parsed.settings, inputs, folder=folder)
@@ -110,8 +118,10 @@ def main() -> None:
     )
     probe = evaluate.read_probe(tokenizer, own.probe_dataset, training.max_length)
     free = memory.free_bytes()
-    model, lora, size = load_model(model_args, own.train_layers)
-    check_model(model, lora, tokenizer, data, training)
+    model, lora = load.load(model_args, training, own.train_layers)
+    if own.train_new_tokens:
+        load.add_new_tokens(model, lora, tokenizer, data)
+    size = load.check(model, lora, tokenizer, data, training.packing)
     need = memory.load_of(model, training, trained=size["trained_parameters"], length=data.longest)
     memory.check_estimate(need, free)
     with tempfile.TemporaryDirectory() as unused:  # the trainer wants a folder before we have one
@@ -126,9 +136,10 @@ def main() -> None:
     cache.write()
     training.output_dir = str(run.path(runs.CHECKPOINTS))
     before = evaluate.perplexity(trainer, probe)
+    order_by_epoch(trainer)
     metrics = trainers.train(trainer, run)
     metrics |= evaluate.after_training(trainer, data.held_out, probe, before)
-    metrics |= {**size, **data.counts, "memory_peak_bytes": measured.peak}
+    metrics |= {**size, **data.counts, "memory_peak_bytes": measured.peak if measured else None}
     trainers.save(trainer, tokenizer, run)
     evaluate.plot(run.path("training.svg"), data.lengths, trainer.state.log_history)
     run.finish(
@@ -158,12 +169,14 @@ def find_inputs(own: SFTOptions, run_dir: str, model: str) -> dict[str, str | Pa
     return inputs
 
 
-def check_together(own: SFTOptions, training: Any) -> None:
+def check_together(own: SFTOptions, training: Any, model_args: Any) -> None:
     """Refuse settings that need another one.
 
     Raises:
         InputError: names both.
     """
+    from inhouse import sharding
+
     if training.eval_strategy != "no" and not own.held_out_share:
         raise InputError(
             f"eval_strategy {training.eval_strategy.value} needs held-out demonstrations, and "
@@ -175,6 +188,13 @@ def check_together(own: SFTOptions, training: Any) -> None:
             "go back to: add --load_best_model_at_end --eval_strategy steps --eval_steps 50 "
             "--save_steps 50 (the two steps equal, or one a multiple of the other)"
         )
+    if own.train_new_tokens and not model_args.use_peft:
+        raise InputError(
+            "train_new_tokens trains rows of the vocabulary beside an adapter: add --use_peft, or "
+            "leave it out, and all rows train with the model"
+        )
+    if own.train_new_tokens and sharding.asked():
+        raise InputError("train_new_tokens does not go with FSDP: use configs/accelerate/ddp.yaml")
     if training.packing and training.packing_strategy != "bfd":
         raise InputError(
             f"packing_strategy {training.packing_strategy} cuts conversations in two: use bfd"
@@ -183,65 +203,22 @@ def check_together(own: SFTOptions, training: Any) -> None:
         raise InputError("packing fills rows up to max_length, and it is unset: set it")
 
 
-def load_model(model_args: Any, train_layers: str | None) -> tuple[Any, Any, dict[str, int]]:
-    """The model to train, its new adapter's settings or None, and how many parameters train.
-
-    Raises:
-        InputError: ``train_layers`` beside an adapter, or naming what the model has not.
-    """
-    from inhouse import models
-    from inhouse.training import count_parameters
-
-    lora = models.lora_config(model_args)
-    if train_layers and (lora or models.is_adapter(model_args.model_name_or_path)):
-        raise InputError(
-            f"train_layers {train_layers} freezes layers of the model itself, and an adapter "
-            "(use_peft, or a model that is one) freezes all of them: give one of the two"
-        )
-    model = models.load_causal_lm(
-        model_args.model_name_or_path,
-        dtype=model_args.dtype,
-        attn_implementation=model_args.attn_implementation,
-        trainable=True,
-    )
-    what = models.train_only_layers(model, train_layers) if train_layers else "all layers"
-    every, trained = count_parameters(model, lora)
-    if runs.is_main_process():
-        print(f"trains {trained:,} of {every:,} parameters: {'an adapter' if lora else what}")
-    return model, lora, {"parameters": every, "trained_parameters": trained}
-
-
-def check_model(model: Any, lora: Any, tokenizer: Any, data: Any, training: Any) -> None:
-    """What takes both the model and the rows to see.
-
-    Raises:
-        InputError: tokens that the model has no embedding for, or that it never learned and will
-            not; packing where attention leaks between rows.
-    """
-    from inhouse import packing, preflight
-
-    ids = [row.rendered.ids for row in data.train + data.held_out]
-    preflight.check_vocabulary(model, ids, data.source)
-    embeddings_train = model.get_input_embeddings().weight.requires_grad and not lora
-    if not embeddings_train and not (lora and lora.modules_to_save):
-        preflight.check_frozen_tokens(model, tokenizer, ids, data.source)
-    if training.packing:
-        packing.check_no_leak(model, ids[:3])
-
-
 def new_trainer(
     model: Any, lora: Any, tokenizer: Any, data: Any, training: Any, patience: int
 ) -> Any:
     """TRL's trainer on rows that are token ids already."""
     import datasets
     from transformers import EarlyStoppingCallback
-    from trl import SFTTrainer
 
+    from inhouse import sharding
     from sft.prepare import columns
+    from sft.unpadded_trainer import trainer_for
 
+    sharding.begin(training)
     if patience:  # else a killed run would count from nought again when it goes on
         training.restore_callback_states_from_checkpoint = True
-    return SFTTrainer(
+    kind = trainer_for(model, training, [row.rendered.ids for row in data.train])
+    return kind(
         model=model,
         args=training,
         train_dataset=datasets.Dataset.from_list(columns(data.train)),
@@ -266,6 +243,11 @@ def show_plan(
     from inhouse import training as trainers
 
     first = data.train[0].rendered
+    time_line = (
+        [trainers.time_line(training, data.lengths, measured.seconds, measured.tokens)]
+        if measured
+        else []
+    )
     trainers.print_plan(
         training,
         rows=len(data.train),
@@ -278,6 +260,6 @@ def show_plan(
         details=[
             *memory.lines(need, measured),
             *trainers.length_table(data.lengths),
-            trainers.time_line(training, data.lengths, measured.seconds, measured.tokens),
+            *time_line,
         ],
     )

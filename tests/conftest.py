@@ -4,6 +4,7 @@ The network guard is installed in this process and, through ``PYTHONPATH``, in e
 a test starts: stages, the Argilla server, its workers.
 """
 
+import copy
 import importlib
 import importlib.util
 import json
@@ -56,7 +57,7 @@ def run_command():
     return run
 
 
-# --- a model of two layers, and a handful of records ------------------------------------------
+# --- a model of two layers ----------------------------------------------------------------------
 
 DEMONSTRATION_MODEL = ROOT / "examples" / "asdfg" / "model"
 ADJECTIVES = ("plain", "patient", "polite", "exact", "brief", "careful", "kind", "clear")
@@ -102,6 +103,80 @@ def tiny_model(tmp_path_factory, tokenizer) -> Path:
 def copy_of_tiny(tiny_model, tmp_path) -> Path:
     """The tiny model in a folder that a test may damage."""
     return Path(shutil.copytree(tiny_model, tmp_path / "model"))
+
+
+# --- models of other architectures --------------------------------------------------------------
+
+# The shapes of Meta's, Google's and a plain template: headers with a BOS before them, another name
+# for the assistant and no system turn, and words instead of control tokens.
+LLAMA = (
+    "{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n"
+    "{{ m.content | trim }}<|eot_id|>{% endfor %}"
+    "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
+)
+GEMMA = (
+    "{{ bos_token }}{% if messages[0].role == 'system' %}"
+    "{{ raise_exception('System role not supported') }}{% endif %}{% for m in messages %}"
+    "<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}\n{{ m.content | trim }}"
+    "<end_of_turn>\n{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
+PLAIN = (
+    "{% for m in messages %}{{ m.role }}:\n{{ m.content }}{{ eos_token }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:\n{% endif %}"
+)
+SIZE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
+LONG = {"max_position_embeddings": 256, "initializer_range": 0.2}
+# By transformers' name of the architecture: its sizes, its template, its tokens by name, and those
+# without one.
+FOREIGN = {
+    "llama": (
+        {**SIZE, **HEADS, **LONG},
+        LLAMA,
+        {"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>", "pad_token": "<|pad|>"},
+        ["<|start_header_id|>", "<|end_header_id|>"],
+    ),
+    "gemma": (
+        {**SIZE, **HEADS, **LONG},
+        GEMMA,
+        {"bos_token": "<bos>", "eos_token": "<end_of_turn>", "pad_token": "<pad>"},
+        ["<start_of_turn>"],
+    ),
+    "gpt2": (
+        {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256},
+        PLAIN,
+        {"eos_token": "<|endoftext|>", "pad_token": "<|pad|>"},
+        [],
+    ),
+}
+
+
+@pytest.fixture(params=FOREIGN)
+def foreign_model(request, tokenizer, tmp_path) -> Path:
+    """A tiny random model of another architecture with that family's template and tokens."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    size, template, named, more = FOREIGN[request.param]
+    theirs = copy.deepcopy(tokenizer)
+    theirs.add_special_tokens({**named, "additional_special_tokens": more})
+    theirs.chat_template = template
+    config = AutoConfig.for_model(
+        request.param,
+        **size,
+        vocab_size=len(theirs),
+        eos_token_id=theirs.eos_token_id,
+        pad_token_id=theirs.pad_token_id,
+        bos_token_id=theirs.bos_token_id,
+    )
+    torch.manual_seed(0)
+    folder = tmp_path / request.param
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    theirs.save_pretrained(folder)
+    return folder
+
+
+# --- records, and stages that are run -----------------------------------------------------------
 
 
 @pytest.fixture(scope="session")

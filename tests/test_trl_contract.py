@@ -1,23 +1,29 @@
 """What we lean on in TRL beyond its documented keys, by name: a new TRL fails here first."""
 
 import ast
+import dataclasses
 import inspect
+import re
 import textwrap
 from importlib.metadata import version
 
 import pytest
 import torch
+import transformers
 import trl
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.reward_trainer import DataCollatorForPreference as DataCollatorForReward
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
-from trl.trainer.utils import RepeatSampler, pad
+from trl.trainer.utils import FusedCausalLMOutput, RepeatSampler, add_fused_lm_head, pad
 
+from inhouse.unpadded import PER_TOKEN
 from rlhf.reference import prepared
+from rlhf.shared_prompts import SharedPromptsTrainer
 from rlhf.trainer import PPOTrainer
 from rlhf.watched_rloo import WatchedRLOOTrainer
+from sft.unpadded_trainer import UnpaddedSFTTrainer
 
 
 def test_the_installed_trl_is_one_we_know():
@@ -54,6 +60,55 @@ def test_sfts_collator_keeps_our_labels():
 def test_rewards_collator_reads_our_two_columns():
     batch = DataCollatorForReward(pad_token_id=0)([{"chosen_ids": [1, 2], "rejected_ids": [3]}])
     assert batch["input_ids"].tolist() == [[1, 2], [3, 0]]
+
+
+# --- batches without padding ------------------------------------------------------------------
+
+
+def test_the_fused_head_takes_labels_that_are_shifted_and_scores_the_same_by_them():
+    torch.manual_seed(0)
+    shape = {"vocab_size": 16, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8}
+    model = transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**shape, **heads))
+    add_fused_lm_head(model, outputs=tuple(PER_TOKEN))
+    ids = torch.tensor([[1, 2, 3, 4]])
+    labels = torch.tensor([[-100, -100, 3, 4]])
+    shifted = torch.tensor([[-100, 3, 4, -100]])
+    one = model(input_ids=ids, labels=labels, fused_lm_head=True)
+    other = model(input_ids=ids, shift_labels=shifted, fused_lm_head=True)
+    for name in PER_TOKEN:
+        assert torch.allclose(one[name] * 1.0, other[name][:, :-1] * 1.0, atol=1e-6), name
+    assert (one.log_probs != 0).tolist() == [[False, True, True]]
+    assert one.loss.item() == pytest.approx(other.loss.item())
+
+
+def test_the_fused_heads_output_is_known_whole():
+    known = PER_TOKEN | {"loss", "label_mask", "aux_loss"}
+    assert {field.name for field in dataclasses.fields(FusedCausalLMOutput)} == known
+
+
+@pytest.mark.parametrize(
+    ("ours", "asking"),
+    [
+        (SharedPromptsTrainer, ("compute_ref_log_probs", "_compute_loss")),
+        (UnpaddedSFTTrainer, ("compute_loss",)),
+    ],
+)
+def test_the_fused_head_is_asked_only_where_we_stand_before_it(ours, asking):
+    theirs = ours.__mro__[1]
+    whole = inspect.getsource(theirs)
+    parts = [inspect.getsource(getattr(theirs, name)) for name in asking]
+    assert whole.count("fused_lm_head=True") > 0
+    assert whole.count("fused_lm_head=True") == sum(s.count("fused_lm_head=True") for s in parts)
+    below = "self.model.get_base_model() if is_peft_model(self.model) else self.model"
+    assert re.search(r"add_fused_lm_head\(\s*" + re.escape(below), whole)
+    inherited = {name for name in vars(ours) if name in dir(theirs) and name[:2] != "__"}
+    assert inherited <= {"compute_ref_log_probs", "compute_loss"}
+
+
+def test_dpos_loss_is_all_that_compute_loss_computes():
+    source = inspect.getsource(trl.DPOTrainer.compute_loss)
+    assert "return self._compute_loss(model, inputs, return_outputs)" in source
 
 
 # --- PPO and RLOO on RLOOTrainer --------------------------------------------------------------

@@ -443,7 +443,19 @@ def test_the_adapters_size_is_counted_as_peft_counts_it(copy_of_tiny, tokenizer,
     models.save(model, tokenizer, tmp_path / "a")
     weights = inspection.stored(copy_of_tiny)
     expected = inspection.stored(tmp_path / "a").parameters
-    assert inspection._adapter_parameters(weights, len(tokenizer)) == expected
+    assert inspection._adapter_parameters(weights, model.config) == expected
+
+
+def test_qlora_is_estimated_where_there_is_a_gpu(tiny_model, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    monkeypatch.setattr(memory, "free_bytes", lambda: 2**30)
+    facts = inspection.inspect(str(tiny_model))
+    # 4 bytes a number become half a byte and a 64th of 4, in each layer's matrices (as above).
+    matrices = 2 * (2 * 32 * 32 + 2 * 16 * 32 + 3 * 64 * 32)
+    saved = int((4 - 0.5625) * matrices)
+    need = facts["methods"]["sft, QLoRA"]["bytes"]
+    assert need == facts["methods"]["sft, LoRA"]["bytes"] - saved
 
 
 def test_an_adapter_is_shown_with_its_base(run_stage, adapter, copy_of_tiny):

@@ -272,7 +272,7 @@ def test_arguments_that_hold_find_the_model(tiny_model):
     assert asked.model_name_or_path == str(tiny_model)
 
 
-@pytest.mark.parametrize("change", [{"load_in_4bit": True}, {"model_revision": "v2"}])
+@pytest.mark.parametrize("change", [{"load_in_8bit": True}, {"model_revision": "v2"}])
 def test_arguments_that_are_not_carried_out_are_refused(tiny_model, change):
     with pytest.raises(InputError, match="not supported yet"):
         models.check_arguments(arguments(model_name_or_path=str(tiny_model), **change), TRAINING)

@@ -3,7 +3,10 @@
 import dataclasses
 import json
 import math
+import random
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from inhouse import models
-from inhouse.chat import reply_ids
+from inhouse.chat import replies_ids, reply_ids
 from inhouse.errors import InputError
 from inhouse.records import Message
 from inhouse.scoring import (
@@ -239,3 +242,77 @@ def test_plain_transformers_loads_it_and_finds_the_same_raw_scores(stored, score
     with torch.no_grad():
         found = model(**batch).logits.squeeze(1).tolist()
     assert found == pytest.approx(score_ids(scorer.model, rows, tokenizer.pad_token_id), abs=1e-5)
+
+
+# --- fast, and the same -----------------------------------------------------------------------
+
+
+def test_texts_rendered_together_are_those_rendered_alone(tokenizer):
+    asked = [
+        (prompt, Message(role="assistant", content=reply)) for prompt, reply in conversations(7)
+    ]
+    earlier = [
+        Message(role="user", content="Good day."),
+        Message(role="assistant", content="Good day to you."),
+        Message(role="user", content="What is it?"),
+    ]
+    asked += [(earlier, reply) for _, reply in asked[:2]] + asked[:1]  # one prompt three times over
+    assert replies_ids(tokenizer, asked) == [reply_ids(tokenizer, *row) for row in asked]
+    forged = ([Message(role="user", content="<|im_end|>")], asked[0][1])
+    with pytest.raises(InputError, match="which is the chat template's own"):
+        replies_ids(tokenizer, [asked[0], forged])
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_cores_with_batches_of_their_own_give_the_same_scores(scorer, two_threads, monkeypatch):
+    rows, pad = token_rows(scorer, 9), scorer.tokenizer.pad_token_id
+    seen = set()
+    real = scorer.model.base_model.forward
+
+    def watched(**given):
+        seen.add((threading.current_thread().name, torch.get_num_threads()))
+        return real(**given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scorer.model.base_model, "forward", watched)
+        found = score_ids(scorer.model, rows, pad, batch_tokens=1)
+    assert {threads for _, threads in seen} == {1} and len(seen) <= 2
+    assert threading.current_thread().name not in {name for name, _ in seen}
+    assert torch.get_num_threads() == 2
+    # A thread that starts later is given what was set last, and autograd's do.
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == 2
+    one_by_one = [score_ids(scorer.model, [row], pad)[0] for row in rows]
+    assert found == pytest.approx(one_by_one, abs=1e-5)
+
+
+def test_a_worker_that_fails_leaves_the_threads_as_they_were(scorer, two_threads, monkeypatch):
+    def fails(**given):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(scorer.model.base_model, "forward", fails)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        score_ids(scorer.model, token_rows(scorer, 4), 1, batch_tokens=1)
+    assert torch.get_num_threads() == 2
+
+
+def test_batches_compute_hardly_any_padding():
+    rng = random.Random(0)
+    lengths = [min(400, max(20, round(math.exp(rng.gauss(4.7, 0.7))))) for _ in range(300)]
+    made = batches(lengths, 1024)
+    computed = sum(len(batch) * max(lengths[index] for index in batch) for batch in made)
+    assert computed <= 1.05 * sum(lengths)  # unsorted batches of 32: more than twice
+    assert max(len(batch) * max(lengths[index] for index in batch) for batch in made) <= 1024
+
+
+def test_a_conversation_beyond_the_models_context_is_refused(scorer):
+    long = [([Message(role="user", content="fee " * 600)], "Yes.")]
+    with pytest.raises(InputError, match=r"1 of 6 conversations .* 512 tokens .* answer 6, with"):
+        scorer.score(conversations() + long)

@@ -4,9 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from inhouse.errors import InputError
 from inhouse.training import (
-    check_settings,
     count_steps,
     length_classes,
     length_table,
@@ -65,11 +63,3 @@ def test_time_is_tokens_computed_by_tokens_a_second():
     # 36 padded tokens an epoch, three epochs, at 0.6 tokens a second: 180 seconds.
     line = time_line(settings(), [2, 10, 4, 8], seconds=10.0, tokens=6)
     assert line == "time         about 3.0 min at 1 tokens a second"
-
-
-def test_fsdp_is_refused_not_replaced_in_silence(monkeypatch):
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(
-        InputError, match=r"FSDP is not supported yet.*configs/accelerate/ddp\.yaml"
-    ):
-        check_settings({})

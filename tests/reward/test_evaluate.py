@@ -16,7 +16,7 @@ from reward.evaluate import (
     side_with,
     ties,
 )
-from reward.split import Pair, votes_of_others
+from reward.split import Pair, votes_beside, votes_of_others
 from reward.verdict import unfit_because, verdict, warnings
 
 RULES = """
@@ -60,6 +60,17 @@ def test_accuracy_is_over_single_votes_of_those_who_count():
     assert (one["rate"], one["n"]) == (0.5, 2)  # wrong on the first, right on the third
 
 
+def test_a_held_out_rater_is_compared_with_others_on_the_same_pairs():
+    pairs = [
+        pair({"anna": 1, "ben": -1, "carl": 1}),
+        pair({"anna": 1, "ben": 0}),  # ben took no side
+        pair({"anna": -1, "carl": 1}),  # ben was not asked
+        pair({"anna": -1, "ben": 1}),
+    ]
+    found = side_with(measured(pairs, [1.0] * 4), lambda p: votes_beside(p, "ben"))
+    assert (found["rate"], found["n"]) == (pytest.approx(2 / 3), 3)
+
+
 def test_an_equal_score_sides_with_rejected_and_unknown_votes_are_one_for_chosen():
     found = side_with(measured([pair(), pair()], [0.0, 1.0]), lambda p: votes_of_others(p, None))
     assert (found["rate"], found["n"]) == (0.5, 2)
@@ -89,6 +100,7 @@ def test_slices_count_the_pairs_they_name(tmp_path):
         "middle": (0.0, 1),
         "long": (1.0, 1),
     }
+    assert list(by_length(found)) == ["short", "middle", "long"]
 
 
 def test_ties_compare_confidence_where_a_rater_saw_no_difference():
@@ -126,12 +138,15 @@ def evaluation(**changes):
         "accuracy": {
             "held_out_prompts": r(0.8, 0.75, 0.85),
             "held_out_raters": r(0.78, 0.7, 0.85),
+            "other_raters_there": r(0.79),
             "preferences": r(0.8),
             "trained_on": r(0.9),
             "by_topic": {"<fee>": r(0.5)},
-            "by_rule": {},
+            "by_rule": {"M-1": r(0.7)},
             "by_length": {},
         },
+        "rule_titles": {"M-1": 'No "best"', "M-2": "Never broken"},
+        "raters_with_one_rating": [],
         "agreement_ceiling": r(0.82, 0.8, 0.84),
         "shuffled_control": r(0.49, 0.45, 0.53),
         "length_bias": {"partial_correlation": 0.1, "shorter_won": None, "longer_won": r(0.7)},
@@ -172,6 +187,7 @@ def test_a_control_that_finds_drawn_winners_means_a_leak():
             "correlation -0.40",
         ),
         ({"split": {"train": 400, "held_out": 9, "held_out_rater": None}}, "400 pairs to learn"),
+        ({"raters_with_one_rating": ["carl"]}, "carl has one rating"),
     ],
 )
 def test_what_a_reader_should_not_miss_is_said(change, says):
@@ -224,8 +240,11 @@ def test_the_page_shows_it_all_and_escapes_what_comes_from_outside():
     page = report.render("runs/x/reward", whole | verdict(whole, 0.9))
     assert "not fit for PPO: accuracy on held-out prompts is 0.800" in page
     assert "&lt;fee&gt;" in page and "<fee>" not in page
-    for said in ("0.820", "0.490", "none: too few", "not measured", "0.61", "ben"):
+    for said in ("0.820", "0.490", "No claim is made: too few", "not measured", "0.61", "ben"):
         assert said in page, said
-    assert page.count("<svg") == 4  # reliability, scores, and two curves of the best of n
+    assert "M-1 No &quot;best&quot;" in page and "Never broken" not in page
+    assert "0.98 of the ceiling reached" in page  # 0.8 of 0.82
+    assert page.count("<svg xmlns") == 4  # reliability, scores, and two curves of the best of n
+    assert page.count('<circle cx="132.0" cy="7"') == 2  # 0.8 of 160 pixels: votes and majorities
     without = report.render("x", {**whole, "best_of_n": []} | verdict(whole, 0.5))
     assert "Best of n" not in without and "fit for PPO" in without

@@ -73,8 +73,14 @@ def pairs_of(scorer, preferences):
         yield Pair(record, rows, {})
 
 
+def together(scorer, pairs) -> list[float]:
+    rows = [ids for pair in pairs for ids in pair.row.values()]
+    return [scored.score for scored in scorer.assess_rows(rows)]
+
+
 def test_scores_do_not_move_with_padding_or_neighbours(scorer, preferences):
-    found = invariance(scorer, list(pairs_of(scorer, preferences[:6])))
+    pairs = list(pairs_of(scorer, preferences[:6]))
+    found = invariance(scorer, pairs, together(scorer, pairs))
     assert found["pairs"] == 6
     assert found["padding"] < 1e-5 and found["batch"] < 1e-5
     assert found["paraphrase"]["moved"] > 0  # "It is 3%." and the line break after it
@@ -83,6 +89,7 @@ def test_scores_do_not_move_with_padding_or_neighbours(scorer, preferences):
 
 def test_a_model_that_sees_padding_is_found_out(scorer, preferences):
     pairs = list(pairs_of(scorer, preferences[:6]))
+    scores = together(scorer, pairs)
     real = scorer.model.base_model.forward
 
     def noisy(input_ids, **options):
@@ -91,4 +98,4 @@ def test_a_model_that_sees_padding_is_found_out(scorer, preferences):
         return out
 
     scorer.model.base_model.forward = noisy
-    assert invariance(scorer, pairs)["padding"] > 1e-3
+    assert invariance(scorer, pairs, scores)["padding"] > 1e-3

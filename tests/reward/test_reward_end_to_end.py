@@ -279,6 +279,8 @@ def test_an_ensemble_is_measured_on_prompts_raters_and_a_control(
     # "Thank you" against "Hey" is learned at once.
     assert found["accuracy"]["held_out_prompts"]["rate"] > 0.8
     assert found["accuracy"]["held_out_raters"]["rate"] == 1.0
+    # ben took a side on every pair.
+    assert found["accuracy"]["other_raters_there"] == found["accuracy"]["held_out_prompts"]
     # anna and ben always agree; where carl (ten pairs) takes a side, he agrees with neither.
     assert found["agreement_ceiling"]["rate"] == pytest.approx(40 / 60)
     control = found["shuffled_control"]
@@ -365,6 +367,16 @@ def test_the_same_answer_twice_is_refused(refused, words, preferences, write_lin
     data = write_lines(tmp_path / "same.jsonl", rows)
     says = ["line 4", "chosen and rejected are the same answer"]
     flags = ("--dataset_name", data)
+    refused("reward.train", *words, *flags, says=says, run_dir=tmp_path / "x")
+
+
+def test_personal_data_is_refused_in_the_words_of_the_other_stages(
+    refused, words, preferences, write_lines, tmp_path
+):
+    card = [{"role": "user", "content": "My card is 4111 1111 1111 1111."}]
+    rows = [*preferences[:3], {**preferences[3], "prompt": card}]
+    flags = ("--dataset_name", write_lines(tmp_path / "card.jsonl", rows))
+    says = ["neither scrubbed nor cleared: 1 CARD (record 4: CARD", "--allow_unscrubbed true"]
     refused("reward.train", *words, *flags, says=says, run_dir=tmp_path / "x")
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from inhouse.chat import reply_ids
 from inhouse.records import Preference
-from rlhf.rows import longest, pair_row
+from rlhf.rows import longest, pair_row, show
 
 ROOT = Path(__file__).parents[2]
 FULL = {
@@ -62,6 +62,15 @@ def test_a_row_is_the_prompt_and_both_replies_each_with_its_end_token(tokenizer,
         assert longest(row) == len(row["prompt_ids"]) + max(
             len(row["chosen_ids"]), len(row["rejected_ids"])
         )
+
+
+def test_what_counts_is_between_brackets_and_on_a_terminal_green(
+    tokenizer, preferences, monkeypatch
+):
+    row = pair_row(tokenizer, Preference(**preferences[3]))
+    assert "⟦Hey, 3 something, act now!<|im_end|>⟧" in show(tokenizer, row)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert "\x1b[32m⟦Hey, 3 something, act now!<|im_end|>⟧\x1b[0m" in show(tokenizer, row)
 
 
 # --- end to end -------------------------------------------------------------------------------

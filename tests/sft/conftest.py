@@ -24,9 +24,12 @@ def words(tiny_model, demonstrations, write_lines, tmp_path):
 
 @pytest.fixture
 def killed_at_checkpoint():
-    """Start a command and kill it the moment its checkpoint of that step is whole."""
+    """Start a command and kill it when its checkpoint of that step is whole, or a little later.
 
-    def kill(command: list[str], folder: Path, step: int) -> None:
+    ``later`` is a share of 50 ms, in which a checkpoint is half written, or half a step done.
+    """
+
+    def kill(command: list[str], folder: Path, step: int, later: float = 0.0) -> None:
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -36,6 +39,7 @@ def killed_at_checkpoint():
             assert process.poll() is None, f"ended before the kill:\n{process.stdout.read()}"
             assert time.monotonic() < deadline
             time.sleep(0.005)
+        time.sleep(0.05 * later)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
 

@@ -130,20 +130,6 @@ def test_packing_without_a_length_is_refused(refused, words, tmp_path):
     refused("sft.train", "--config", config, *words, says=says, run_dir=tmp_path / "x")
 
 
-def test_an_adapter_around_tokens_that_were_never_learned_is_refused(
-    refused, words, copy_of_tiny, tokenizer, tmp_path
-):
-    model = AutoModelForCausalLM.from_pretrained(copy_of_tiny)
-    with torch.no_grad():
-        model.get_input_embeddings().weight[tokenizer.eos_token_id] = 0
-    model.save_pretrained(copy_of_tiny)
-    lora = ("--model_name_or_path", copy_of_tiny, "--use_peft")
-    says = ["never learned <|im_end|>", "mine.jsonl", "without use_peft"]
-    refused("sft.train", *words, *lora, says=says, run_dir=tmp_path / "x")
-    layers = ("--model_name_or_path", copy_of_tiny, "--train_layers", "last:1")
-    refused("sft.train", *words, *layers, says=says[:2], run_dir=tmp_path / "x")
-
-
 def test_what_does_not_fit_is_refused_before_anything_is_written(
     refused, words, tmp_path, monkeypatch
 ):

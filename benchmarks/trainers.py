@@ -1,0 +1,281 @@
+"""How fast SFT and DPO train, beside TRL's own commands.
+
+    python benchmarks/trainers.py
+    python benchmarks/trainers.py --only dpo --updates 12 --rounds 3
+
+The others are ``trl sft`` and ``trl dpo`` as they come (with ``--use_cpu``, without which they stop
+on a machine without a GPU), and tuned by someone who knows them: a thread for each core, fp32, no
+checkpointing, batches by length (SFT only: ``trl dpo`` loses the column that would say lengths).
+All train one random-weight model of Qwen3's shape, 3.4M parameters and a vocabulary of 4,096, on
+the same records once through, so with as many tokens and updates: conversations of log-normal
+length, 20 to 400 tokens, of which the prompt is ``--prompt_share``. They run in turn, ``--rounds``
+times.
+
+Speed is over the trainer's own ``train_runtime``, which has the reference's passes in it: none are
+made beforehand. Start-up is the rest of the command, saving included. The loss is worked out here
+for all alike, on held-out records: near one another, not equal, since each shuffles its own way.
+Exit 2 where ours is not 2.5 times as fast as TRL's defaults, or slower than TRL tuned.
+"""
+
+import argparse
+import json
+import math
+import os
+import random
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from inhouse.chat import reply_ids  # noqa: E402
+from inhouse.records import Message  # noqa: E402
+
+DEFAULTS, TUNED = 2.5, 1.0  # how many times as fast we must be
+HELD_OUT, BETA = 64, 0.1
+SHAPE = {"hidden_size": 192, "intermediate_size": 576, "num_hidden_layers": 6, "head_dim": 48}
+SHAPE |= {"num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 4096}
+SENTENCE = (
+    "the fund pays a distribution each quarter and the fee is taken from the balance please allow "
+    "two working days thank you for your question value may fall as well as rise"
+)
+RUNTIME = re.compile(r"'train_runtime': '?([\d.]+)")
+SHARED = ("--learning_rate", "1e-3", "--num_train_epochs", "1", "--report_to", "none")
+BY_LENGTH = ("--train_sampling_strategy", "group_by_length")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One command's end: seconds of training, seconds of all the rest, held-out loss."""
+
+    training: float
+    startup: float
+    loss: float
+
+
+def main() -> int:
+    """Both stages, each with all three contestants in turn, and whether that is what was meant."""
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=("sft", "dpo"))
+    parser.add_argument("--updates", type=int, default=24)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--prompt_share", type=float, default=0.5)
+    parser.add_argument("--attention", default="sdpa", help="Of ours and of TRL tuned.")
+    words = parser.parse_args()
+    met = True
+    for stage in [words.only] if words.only else ["sft", "dpo"]:
+        with tempfile.TemporaryDirectory() as folder:
+            model, count = fresh_model(Path(folder)), words.updates * words.batch
+            records = make_records(stage, count + HELD_OUT, words.prompt_share)
+            data = write(Path(folder) / "data" / "train.jsonl", records[:count])
+            tokens = count_tokens(model, records[:count])
+            amount, unit = (sum(tokens), "tokens") if stage == "sft" else (count, "pairs")
+            print(
+                f"{stage.upper()}: {words.updates} updates of {words.batch} records of "
+                f"{min(tokens)} to {max(tokens)} tokens, {os.cpu_count()} cores, "
+                f"{words.rounds} rounds\n",
+                flush=True,
+            )
+            found: dict[str, list[Run]] = {}
+            for number in range(words.rounds):
+                place = Path(folder) / str(number)
+                for name, command in contestants(stage, model, data, place, words).items():
+                    run = timed(name, command, place / name, stage, model, records[count:])
+                    found.setdefault(name, []).append(run)
+        print("\n".join(table(found, amount, unit)), end="\n\n", flush=True)
+        ours = found.pop("ours")
+        for (name, theirs), meant in zip(found.items(), (DEFAULTS, TUNED), strict=True):
+            faster = statistics.median(ratios(ours, theirs))
+            met &= faster >= meant
+            print(f"against {name}: {faster:.2f} times as fast (must: {meant})")
+    return 0 if met else 2
+
+
+def contestants(
+    stage: str, model: Path, data: Path, place: Path, words: argparse.Namespace
+) -> dict[str, tuple[list[str], dict[str, str]]]:
+    """Command and environment of each."""
+    given = ["--model_name_or_path", str(model), *SHARED]
+    given += ["--per_device_train_batch_size", str(words.batch)]
+    ours = [sys.executable, "-m", "sft" if stage == "sft" else "rlhf.dpo", *given]
+    ours += ["--dataset_name", str(data), "--run_dir", str(place / "ours")]
+    ours += ["--held_out_share", "0", "--attn_implementation", words.attention]
+    trl = [str(Path(sys.executable).parent / "trl"), stage, *given, "--use_cpu"]
+    trl += ["--dataset_name", str(data.parent), "--output_dir"]
+    plain = [*trl, str(place / "trl defaults")]
+    tuned = [*trl, str(place / "trl tuned"), "--bf16", "false"]
+    tuned += ["--activation_checkpointing", "false", "--attn_implementation", words.attention]
+    if stage == "sft":
+        plain += ["--assistant_only_loss", "true"]  # what ours always does, or losses would differ
+        tuned += ["--assistant_only_loss", "true", *BY_LENGTH]
+        ours += BY_LENGTH
+    threads = {"OMP_NUM_THREADS": str(os.cpu_count())}
+    return {"ours": (ours, {}), "trl defaults": (plain, {}), "trl tuned": (tuned, threads)}
+
+
+def timed(
+    name: str,
+    command: tuple[list[str], dict[str, str]],
+    folder: Path,
+    stage: str,
+    start: Path,
+    held_out: Sequence[dict[str, Any]],
+) -> Run:
+    """Run a command to its end."""
+    words, threads = command
+    bare = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    began = time.perf_counter()
+    ended = subprocess.run(
+        words,
+        cwd=ROOT,
+        env={**bare, **threads, "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder.parent / "cache")},
+        capture_output=True,
+        text=True,
+    )
+    whole = time.perf_counter() - began
+    if ended.returncode:
+        raise SystemExit(f"{' '.join(words)}\n{ended.stdout[-2000:]}\n{ended.stderr[-4000:]}")
+    if name == "ours":
+        folder /= stage
+        seconds = json.loads((folder / "metrics.json").read_text())["train_runtime"]
+    else:
+        seconds = float(RUNTIME.findall(ended.stdout + ended.stderr)[-1])
+    run = Run(seconds, whole - seconds, held_out_loss(stage, folder, start, held_out))
+    print(
+        f"  {name:15} {run.training:6.1f} s + {run.startup:.1f} s, loss {run.loss:.4f}", flush=True
+    )
+    return run
+
+
+def held_out_loss(
+    stage: str, folder: Path, start: Path, records: Sequence[dict[str, Any]]
+) -> float:
+    """SFT: nats a token of the answer. DPO: equation 7 of arXiv 2305.18290."""
+    from inhouse import models
+    from inhouse.generate import log_probabilities
+
+    tokenizer = models.load_tokenizer(str(start))
+
+    def asked(path: Path, side: str) -> tuple[list[float], int]:
+        rows = [token_ids(tokenizer, record, side) for record in records]
+        model = models.load_causal_lm(str(path), dtype="float32").eval()
+        found = log_probabilities(
+            model, rows, pad_token_id=tokenizer.pad_token_id, batch_size=HELD_OUT
+        )
+        return found, sum(len(reply) for _, reply in rows)
+
+    if stage == "sft":
+        found, tokens = asked(folder, "messages")
+        return -sum(found) / tokens
+    asked_for = ((folder, "chosen"), (start, "chosen"), (folder, "rejected"), (start, "rejected"))
+    sides = zip(*(asked(*one)[0] for one in asked_for), strict=True)
+    margins = [BETA * ((c - ref_c) - (r - ref_r)) for c, ref_c, r, ref_r in sides]
+    return statistics.fmean(math.log1p(math.exp(-margin)) for margin in margins)
+
+
+# --- what is trained --------------------------------------------------------------------------
+
+
+def fresh_model(folder: Path) -> Path:
+    """A model that has learned nothing, with the demonstration's tokenizer and template."""
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    from inhouse import models
+
+    tokenizer = models.load_tokenizer(str(ROOT / "examples" / "asdfg" / "model"))
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        **SHAPE,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+    )
+    models.save(Qwen3ForCausalLM(config), tokenizer, folder / "model")
+    return folder / "model"
+
+
+def make_records(stage: str, count: int, prompt_share: float) -> list[dict[str, Any]]:
+    """Conversations or pairs; a rejected answer has words of its own and a length of its own."""
+    rng, known = random.Random(0), SENTENCE.split()
+
+    def said(tokens: float) -> str:
+        return " ".join(rng.choice(known) for _ in range(max(2, round(tokens / 1.25))))
+
+    made: list[dict[str, Any]] = []
+    for _ in range(count):
+        tokens = min(400, max(20, math.exp(rng.gauss(math.log(110), 0.7)))) - 8
+        prompt = [{"role": "user", "content": said(prompt_share * tokens)}]
+        answer = (1 - prompt_share) * tokens
+        replies = [
+            [{"role": "assistant", "content": said(answer * rng.uniform(0.7, 1.3))}]
+            for _ in range(2)
+        ]
+        made.append(
+            {"messages": prompt + replies[0]}
+            if stage == "sft"
+            else {"prompt": prompt, "chosen": replies[0], "rejected": replies[1]}
+        )
+    return made
+
+
+def token_ids(tokenizer: Any, record: dict[str, Any], side: str) -> tuple[list[int], list[int]]:
+    """A record's prompt and one of its answers."""
+    turns = record["messages"] if side == "messages" else record["prompt"] + record[side]
+    messages = [Message(**turn) for turn in turns]
+    return reply_ids(tokenizer, messages[:-1], messages[-1])
+
+
+def count_tokens(model: Path, records: Sequence[dict[str, Any]]) -> list[int]:
+    """Tokens of each record; of a pair, of its prompt with the chosen answer."""
+    from inhouse import models
+
+    tokenizer = models.load_tokenizer(str(model))
+    side = "messages" if "messages" in records[0] else "chosen"
+    return [sum(map(len, token_ids(tokenizer, record, side))) for record in records]
+
+
+def write(path: Path, records: Sequence[dict[str, Any]]) -> Path:
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+# --- what is told -----------------------------------------------------------------------------
+
+
+def ratios(ours: Sequence[Run], theirs: Sequence[Run]) -> list[float]:
+    """How many times as fast ours was in each round."""
+    return [other.training / run.training for run, other in zip(ours, theirs, strict=True)]
+
+
+def table(found: dict[str, list[Run]], amount: int, unit: str) -> list[str]:
+    """Markdown: each contestant's median, and the least and the most of the ratio to ours."""
+    lines = [
+        f"| | {unit}/s | ours is faster by | start-up | held-out loss |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, runs in found.items():
+        speed = amount / statistics.median(run.training for run in runs)
+        faster = ratios(found["ours"], runs)
+        by = f"{statistics.median(faster):.2f} ({min(faster):.2f}–{max(faster):.2f})"
+        startup = statistics.median(run.startup for run in runs)
+        loss = statistics.median(run.loss for run in runs)
+        shown = "" if name == "ours" else by
+        lines.append(f"| {name} | {speed:,.1f} | {shown} | {startup:.1f} s | {loss:.4f} |")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""A pair's prompt run once for both of its answers, and no padding between pairs.
+
+TRL runs a pair as two rows, the prompt twice, each padded to the batch's longest. Here the same
+batch is laid out anew (:mod:`inhouse.unpadded`) just before the layers below the heads run, and
+what they make of each row's last token is put back where transformers' own head looks for it. Loss
+and figures are TRL's, and equal up to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from peft import PeftModel
+from trl import RewardTrainer
+
+from inhouse.chat import common_prefix
+from inhouse.packing import TOLERANCE
+from inhouse.unpadded import MASKED_BACK_ENDS, Item, lay_out, model_inputs
+
+SIDES = ("chosen_ids", "rejected_ids")
+PROBE = 8  # tokens at each end of a row that is tried
+Batch = dict[str, torch.Tensor]  # input_ids and attention_mask, Shape: (2 · pairs, tokens) each
+
+
+class SharedPromptsTrainer(RewardTrainer):
+    """TRL's reward trainer, which runs each prompt once where the model lets it."""
+
+    def __init__(self, *args: Any, **named: Any):
+        super().__init__(*args, **named)
+        prepared: Any = self.train_dataset
+        rows = [{side: row[side] for side in SIDES} for row in prepared]
+        self.reason = why_not(self.model, self.args, rows, self.data_collator)
+        if self.reason:
+            self.accelerator.print(f"prompts are run twice, once for each answer: {self.reason}")
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        columns: Any = self._signature_columns
+        if "length" not in columns:  # group_by_length looks for it
+            columns.append("length")
+
+    def compute_loss(self, model: Any, inputs: Any, *rest: Any, **named: Any) -> Any:
+        below = below_the_heads(self.model)
+        with nullcontext() if self.reason else shared_prompts(below, inputs):
+            return super().compute_loss(model, inputs, *rest, **named)
+
+
+def below_the_heads(model: Any) -> Any:
+    """The layers whose last hidden states the heads read."""
+    inner = model.get_base_model() if isinstance(model, PeftModel) else model
+    return inner.base_model
+
+
+def pairs(batch: Batch) -> list[Item]:
+    """The items of TRL's batch, whose first half is chosen and second half rejected rows.
+
+    A row's last token is its own, even where it stands in the other row too.
+    """
+    masked = zip(batch["input_ids"].tolist(), batch["attention_mask"].tolist(), strict=True)
+    rows = [ids[: sum(mask)] for ids, mask in masked]
+    half = len(rows) // 2
+    items: list[Item] = []
+    for number, (chosen, rejected) in enumerate(zip(rows[:half], rows[half:], strict=True)):
+        shared = min(common_prefix(chosen, rejected), len(chosen) - 1, len(rejected) - 1)
+        items.append(
+            [
+                (number, 0, shared),
+                (number, shared, len(chosen)),
+                (number + half, shared, len(rejected)),
+            ]
+        )
+    return items
+
+
+@contextmanager
+def shared_prompts(below: Any, batch: Batch) -> Iterator[None]:
+    """While it lasts, the layers below the heads run this batch with each prompt once."""
+    ids, lengths = batch["input_ids"], batch["attention_mask"].sum(1)
+    every = torch.arange(len(ids), device=ids.device)
+    wider = torch.nn.functional.pad(ids, (0, 1))  # the place behind a row's last token is scored
+    labels = torch.full_like(wider, -100)
+    labels[every, lengths] = 0
+    layout = lay_out(labels.cpu(), pairs(batch))
+    given, scored = model_inputs(below, wider, layout), layout.scored.to(ids.device)
+
+    def laid_out(_module: Any, _positional: Any, named: dict[str, Any]) -> Any:
+        return (), named | given
+
+    def put_back(_module: Any, _inputs: Any, out: Any) -> Any:
+        last = out.last_hidden_state.flatten(0, 1)[scored]
+        out.last_hidden_state = last.new_zeros(*ids.shape, last.shape[1])
+        out.last_hidden_state[every, lengths - 1] = last
+        return out
+
+    hooks = [
+        below.register_forward_pre_hook(laid_out, with_kwargs=True),
+        below.register_forward_hook(put_back),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+# --- where it holds ---------------------------------------------------------------------------
+
+
+def why_not(
+    model: Any, training: Any, rows: Sequence[dict[str, list[int]]], collate: Callable[..., Batch]
+) -> str:
+    """What keeps a model from running batches laid out anew; empty where it can.
+
+    Whether positions and mask are heeded is tried on the model itself, on two short pairs.
+    """
+    attention, known = model.config._attn_implementation, model.config.get_text_config().to_dict()
+    window = known.get("sliding_window") or known.get("attention_chunk_size")
+    name = type(below_the_heads(model)).__name__
+    if attention not in MASKED_BACK_ENDS:
+        return f"attention {attention} takes no mask of one's own"
+    if window and any(len(ids) > window for row in rows for ids in row.values()):
+        return f"{name} attends to {window} tokens only, and some rows have more"
+    if training.torch_compile:
+        return "torch_compile is set"
+    tried = [{side: ids[:PROBE] + ids[-PROBE:] for side, ids in row.items()} for row in rows[:2]]
+    try:
+        apart = largest_difference(model, collate(tried))
+    except Exception as error:  # a foreign model that was never meant to be asked like this
+        return f"{name} does not run so ({type(error).__name__}: {error})"
+    if not apart <= TOLERANCE[model.dtype]:
+        return f"{name} answers otherwise so (scores differ by {apart:.2g} of the largest)"
+    return ""
+
+
+def largest_difference(model: Any, batch: Batch) -> float:
+    """How far scores are from those of the padded batch, as a share of the largest."""
+    batch = {name: values.to(model.device) for name, values in batch.items()}
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            padded = model(**batch, use_cache=False).logits
+            with shared_prompts(below_the_heads(model), batch):
+                dense = model(**batch, use_cache=False).logits
+    finally:
+        model.train(was_training)
+    return ((dense - padded).abs().max() / padded.abs().max()).item()

@@ -1,0 +1,81 @@
+"""The model to train, and whether it suits the rows that it will see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inhouse import models, packing, preflight, quantised
+from inhouse.errors import InputError
+from inhouse.run import is_main_process
+from inhouse.training import count_parameters
+from sft.prepare import Data
+
+
+def load(model_args: Any, training: Any, train_layers: str | None) -> tuple[Any, Any]:
+    """The model to train, and its new adapter's settings or None.
+
+    Raises:
+        InputError: ``train_layers`` beside an adapter, or naming what the model has not.
+    """
+    lora = models.lora_config(model_args)
+    if train_layers and (lora or models.is_adapter(model_args.model_name_or_path)):
+        raise InputError(
+            f"train_layers {train_layers} freezes layers of the model itself, and an adapter "
+            "(use_peft, or a model that is one) freezes all of them: give one of the two"
+        )
+    model = models.load_causal_lm(
+        model_args.model_name_or_path,
+        dtype=model_args.dtype,
+        attn_implementation=model_args.attn_implementation,
+        trainable=True,
+        quantization=quantised.config(model_args, training),
+    )
+    if train_layers:
+        say(f"layers that train: {models.train_only_layers(model, train_layers)}")
+    if lora and lora.modules_to_save and model.config.get_text_config().tie_word_embeddings:
+        lora.ensure_weight_tying = True  # else a copy of the embeddings learns, and the head not
+    return model, lora
+
+
+def add_new_tokens(model: Any, lora: Any, tokenizer: Any, data: Data) -> None:
+    """Let the adapter train the rows of control tokens that the model never learned.
+
+    Raises:
+        InputError: the model's head has a bias, which peft leaves out beside trained rows.
+    """
+    if model.get_output_embeddings().bias is not None:
+        raise InputError(
+            f"train_new_tokens does not go with {type(model).__name__}, whose head has a bias: "
+            "leave it out, or train the model whole, without use_peft"
+        )
+    rows = [row.rendered.ids for row in data.train + data.held_out]
+    found = preflight.untrained_tokens(model, tokenizer, rows)
+    found = {name: ids for name, ids in found.items() if not preflight.trains(model, name, lora)}
+    lora.trainable_token_indices = found or None
+    for name, ids in found.items():
+        say(f"rows that train in {name}: {', '.join(tokenizer.convert_ids_to_tokens(ids))}")
+    if not found:
+        say("train_new_tokens: the model knows every control token of the data, none is added")
+
+
+def check(model: Any, lora: Any, tokenizer: Any, data: Data, packed: bool) -> dict[str, int]:
+    """How many parameters there are and train, and whether the rows suit the model.
+
+    Raises:
+        InputError: tokens that the model has no embedding for, or that it never learned and will
+            not; packing where attention leaks between rows.
+    """
+    ids = [row.rendered.ids for row in data.train + data.held_out]
+    preflight.check_vocabulary(model, ids, data.source)
+    preflight.check_frozen_tokens(model, tokenizer, ids, data.source, lora)
+    if packed:
+        packing.check_no_leak(model, ids[:3])
+    every, trained = count_parameters(model, lora)
+    say(f"trains {trained:,} of {every:,} parameters{': an adapter' if lora else ''}")
+    return {"parameters": every, "trained_parameters": trained}
+
+
+def say(words: str) -> None:
+    """Print, from one process only."""
+    if is_main_process():
+        print(words)

@@ -1,0 +1,53 @@
+"""SFT on a CPU without padding, and with the head on supervised tokens only.
+
+On a GPU TRL leaves the other positions out of the head by itself, and ``packing`` has attention
+kernels made for it. On a CPU neither holds. The loss is TRL's: see :mod:`inhouse.unpadded`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from trl import SFTTrainer
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+from inhouse import sharding
+from inhouse.run import is_main_process
+from inhouse.unpadded import Item, unpadded, why_not
+
+PROBE = (16, 8, 8)  # tokens of each row that is tried: the last two come to stand in one line
+
+
+def each_row(attention_mask: torch.Tensor, _labels: torch.Tensor) -> list[Item]:
+    """The items of a batch of rows that have nothing to do with one another."""
+    return [[(row, 0, length)] for row, length in enumerate(attention_mask.sum(dim=1).tolist())]
+
+
+class UnpaddedSFTTrainer(SFTTrainer):
+    """TRL's SFT trainer, which runs its batches laid end to end."""
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        with unpadded(self.model, each_row):
+            return super().compute_loss(*args, **kwargs)
+
+
+def trainer_for(model: Any, training: Any, rows: Sequence[Sequence[int]]) -> type[SFTTrainer]:
+    """The trainer without padding, or TRL's own: where it is faster, or the other cannot be.
+
+    Args:
+        rows: token ids. Shape: (tokens,) each
+    """
+    packed = training.packing or training.padding_free
+    if training.device.type != "cpu" or packed or sharding.asked():
+        return SFTTrainer
+    tried = [list(ids[:length]) for ids, length in zip(rows, PROBE, strict=False)]
+    batch = DataCollatorForLanguageModeling(pad_token_id=0)(
+        [{"input_ids": ids, "labels": ids} for ids in tried]
+    )
+    items = each_row(batch["attention_mask"], batch["labels"])
+    reason = why_not(model, training, max(map(len, rows)), batch, items)
+    if reason and is_main_process():
+        print(f"batches are padded: {reason}")
+    return SFTTrainer if reason else UnpaddedSFTTrainer

@@ -1,0 +1,163 @@
+"""SFT without padding: the loss, the figures and the gradients of TRL's own trainer."""
+
+import copy
+import random
+from types import SimpleNamespace
+
+import datasets
+import pytest
+import torch
+import trl
+from peft import LoraConfig
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    GemmaConfig,
+    GemmaForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from sft.unpadded_trainer import UnpaddedSFTTrainer, trainer_for
+
+SHAPE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+SHAPE |= {"num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.2}
+GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.2}
+GPT2 |= {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0}  # SFT leaves dropout on
+BLOOM = {"hidden_size": 32, "n_layer": 2, "n_head": 4, "bos_token_id": 0, "eos_token_id": 0}
+BUILD = {
+    "qwen3": lambda size: Qwen3ForCausalLM(Qwen3Config(**SHAPE, head_dim=8, vocab_size=size)),
+    "llama": lambda size: LlamaForCausalLM(LlamaConfig(**SHAPE, vocab_size=size)),
+    "gemma": lambda size: GemmaForCausalLM(GemmaConfig(**SHAPE, head_dim=8, vocab_size=size)),
+    "gpt2": lambda size: GPT2LMHeadModel(GPT2Config(**GPT2, vocab_size=size)),
+}
+LORA = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear", init_lora_weights=False)
+
+
+def make_rows() -> list[dict]:
+    """Rows of mixed lengths, whose last third is supervised."""
+    rng = random.Random(0)
+    made = []
+    for length in (30, 4, 11, 15, 9, 3):
+        ids = [rng.randrange(10, 500) for _ in range(length)]
+        kept = max(1, length // 3)
+        made.append({"input_ids": ids, "labels": [-100] * (length - kept) + ids[-kept:]})
+    return made
+
+
+@pytest.fixture
+def both(tokenizer, tmp_path):
+    """TRL's trainer and ours, on the same weights and rows."""
+
+    def make(kind="qwen3", lora=None, **settings) -> list:
+        torch.manual_seed(0)
+        model = BUILD[kind](len(tokenizer))
+        return [
+            trainer(
+                model=copy.deepcopy(model),
+                args=trl.SFTConfig(
+                    output_dir=str(tmp_path),
+                    use_cpu=True,
+                    bf16=False,
+                    report_to="none",
+                    activation_checkpointing=False,
+                    **settings,
+                ),
+                train_dataset=datasets.Dataset.from_list(make_rows()),
+                processing_class=tokenizer,
+                peft_config=copy.deepcopy(lora),
+            )
+            for trainer in (trl.SFTTrainer, UnpaddedSFTTrainer)
+        ]
+
+    return make
+
+
+def step(trainer, counted=None) -> tuple[float, dict[str, float], dict[str, torch.Tensor]]:
+    """The loss of one batch, what TRL logs of it, and the gradients."""
+    batch = trainer.data_collator(list(trainer.train_dataset))
+    trainer.model.train()
+    loss = trainer.compute_loss(trainer.model, batch, num_items_in_batch=counted)
+    loss.backward()
+    named = trainer.model.named_parameters()
+    gradients = {name: weight.grad for name, weight in named if weight.grad is not None}
+    logged = {name: values[-1] for name, values in trainer._metrics["train"].items()}
+    return loss.item(), logged, gradients
+
+
+def shapes(model) -> list[tuple[int, int]]:
+    """The shape of every batch that a model runs from now on."""
+    seen: list[tuple[int, int]] = []
+
+    def note(_module, _args, given) -> None:
+        seen.append(tuple(given["input_ids"].shape))
+
+    model.base_model.register_forward_pre_hook(note, with_kwargs=True)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("kind", "lora", "settings", "counted"),
+    [
+        *((kind, None, {}, None) for kind in BUILD),
+        ("qwen3", LORA, {}, None),
+        ("qwen3", None, {"loss_type": "dft"}, None),
+        ("qwen3", None, {}, torch.tensor(50)),
+        ("qwen3", None, {"label_smoothing_factor": 0.1}, None),
+    ],
+    ids=[*BUILD, "lora", "dft", "a share of an accumulated batch", "label smoothing"],
+)
+def test_a_step_is_trls(both, kind, lora, settings, counted):
+    theirs, ours = both(kind, lora, **settings)
+    (our_loss, our_figures, our_gradients), (loss, figures, gradients) = (
+        step(ours, counted),
+        step(theirs, counted),
+    )
+    assert our_loss == pytest.approx(loss, rel=1e-5)
+    assert our_figures == pytest.approx(figures, rel=1e-5)
+    assert our_gradients.keys() == gradients.keys() and gradients
+    largest = max(gradient.abs().max() for gradient in gradients.values())
+    assert largest > 0
+    for name, gradient in gradients.items():
+        assert (our_gradients[name] - gradient).abs().max() < 1e-5 * largest, name
+
+
+def test_nothing_is_padded_to_the_longest_row(both):
+    # 30; 15, 11, 4; 9, 3: three lines of thirty, where TRL has six.
+    theirs, ours = both()
+    seen = shapes(theirs.model), shapes(ours.model)
+    for trainer in (theirs, ours):
+        step(trainer)
+    assert seen == ([(6, 30)], [(3, 30)])
+
+
+def settings(**changed) -> SimpleNamespace:
+    plain = {"packing": False, "padding_free": False, "torch_compile": False}
+    return SimpleNamespace(**(plain | {"device": torch.device("cpu")} | changed))
+
+
+def test_trls_own_is_taken_where_it_packs_or_has_a_gpu(monkeypatch, capsys):
+    rows = [row["input_ids"] for row in make_rows()]
+    model = BUILD["qwen3"](600)
+    assert trainer_for(model, settings(), rows) is UnpaddedSFTTrainer
+    for changed in (
+        {"packing": True},
+        {"padding_free": True},
+        {"device": torch.device("cuda")},
+    ):
+        assert trainer_for(model, settings(**changed), rows) is trl.SFTTrainer
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert trainer_for(model, settings(), rows) is trl.SFTTrainer
+    assert capsys.readouterr().out == ""
+
+
+def test_where_a_model_cannot_one_line_says_why(capsys):
+    rows = [row["input_ids"] for row in make_rows()]
+    model = BloomForCausalLM(BloomConfig(**BLOOM, vocab_size=600))
+    assert trainer_for(model, settings(), rows) is trl.SFTTrainer
+    said = capsys.readouterr().out
+    assert said.startswith("batches are padded: BloomForCausalLM ") and said.count("\n") == 1
