@@ -118,11 +118,12 @@ def numeric(rule: Patterns, text: Text, context: Context) -> list[Span]:
     if context.facts is None:
         return []
     known = context.facts | {figure for _, figure in measures.figures(context.prompt.text)}
-    values = {value for unit, value in known if unit == ""}
+    fits_all = {value for unit, value in known if unit == ""}
+    of_any_unit = {value for _, value in known}
     spans = [
         span
-        for span, figure in measures.figures(text.text)
-        if figure not in known and figure[1] not in values
+        for span, (unit, value) in measures.figures(text.text)
+        if (unit, value) not in known and value not in (fits_all if unit else of_any_unit)
     ]
     return [span for span in spans if _counts(rule, text, span)]
 
@@ -269,15 +270,25 @@ def _nearby(rule: Patterns, text: Text, span: Span) -> Iterator[Span]:
         yield best[1]
 
 
+# "no risk", "impossible to end up with less": what is said of a risk before it, and behind it.
 _DENIED = compile_pattern(
-    r"\b(?:no|not|\w+n't|without|never|zero|little|minimal|cannot|nor)(?: \w+)? $"
+    r"\b(?:no|not|\w+n't|without|never|zero|little|low|minimal|cannot|nor|nobody|impossible|"
+    r"nothing|free|hard|against|from|eliminat\w+|remov\w+|exclud\w+|avoid\w*|engineer\w+|forget)"
+    r"(?: \w+)?(?: (?:a|an|any|all|the|of|to|out|up|end|way|with|about|ever|possibility|chance|"
+    r"danger|worry|have|has|having|you|your|money|capital|potential|possible|be|suffer|make|"
+    r"see))* $"
+)
+_UNDONE = compile_pattern(
+    r"^[^.;!?,]{0,30}\b(?:excluded|impossible|eliminated|removed|ruled out|engineered out|gone|"
+    r"history|out of the question|off the table|unthinkable|is (?:ours|on us))\b"
 )
 
 
 def _disclosed(rule: Patterns, text: str) -> bool:
     """Whether what a rule calls for is said, and not said to be otherwise ("no risk of loss")."""
     return any(
-        not _DENIED.search(text[max(0, found.start() - 40) : found.start()])
+        not _DENIED.search(text[max(0, found.start() - 60) : found.start()])
+        and not _UNDONE.search(text[found.end() : found.end() + 50])
         for pattern in rule.requires
         for found in pattern.finditer(text)
     )

@@ -34,6 +34,15 @@ def compile_pattern(pattern: str) -> Any:
     return re2.compile(pattern, options)
 
 
+def new_set() -> Any:
+    """A set of re2 patterns that are searched for together, as empty; ``Add`` checks each."""
+    options = re2.Options()
+    options.case_sensitive = False
+    options.log_errors = False
+    options.max_mem = 1 << 28
+    return re2.Set.SearchSet(options)
+
+
 # Names an empty group in a pattern whose other groups are what stands between its parts.
 GAPS = "gaps"
 REACH = 600  # characters of a sentence that are looked at either side of a place
@@ -41,10 +50,12 @@ REACH = 600  # characters of a sentence that are looked at either side of a plac
 _END = re.compile(r"[.!?]+[\"')\]*_]*\s+|\n\s*")
 # Words that a full stop abbreviates, and what looks like initials: "U.S.".
 _SHORT = re.compile(
-    r"(?:mr|mrs|ms|dr|prof|st|no|nos|vs|inc|ltd|co|corp|approx|est|art|sec|cf|al|fig|jan|feb|"
+    r"(?:mr|mrs|ms|dr|prof|st|vs|inc|ltd|co|corp|approx|est|cf|al|jan|feb|"
     r"aug|sept?|oct|nov|dec|\w\.\w|[a-z])\Z",
     re.IGNORECASE,
 )
+# Abbreviations that are words as well ("No. You may not."): only before a figure are they short.
+_SHORT_BEFORE_FIGURE = re.compile(r"(?:nos?|art|sec|fig|para|ch)\Z", re.IGNORECASE)
 
 # What opens a negation, and what only looks like it.
 _SUBJECT = compile_pattern(r"\b(?:nothing|nobody|no[- ]one|none|neither|nor|no)\b")
@@ -58,6 +69,8 @@ _CUE = compile_pattern(
     r"rather than|instead of|as opposed to|unlike|far from|by no means|anything but|nor does|"
     r"(?:wrong|misleading|incorrect|improper|impossible|inappropriate|dishonest|false|untrue|"
     r"unlawful|illegal|irresponsible|unfair|difficult|hard|unwise|too early) (?:to|for|that)|"
+    r"(?:tempting|easy|natural|common|human|naive) to (?:think|assume|believe|hope|suppose"
+    r"|imagine)|"
     r"(?:a |the )?myth|misconception|no such thing as|"
     r"beware(?: of)?|(?:be |stay |remain )?(?:wary|cautious|careful|sceptical|skeptical"
     r"|suspicious) "
@@ -77,28 +90,31 @@ _PSEUDO = compile_pattern(
     r"not everyone (?:knows|realises|realizes)|(?:nobody|no one|no other \w+|no other|none) else|"
     r"no other|no better|never been|never before|never (?:again|fails?)|not fail|"
     r"if not|not all|unlike (?:other|others|most|many|our|the|your|some|any)|"
-    r"whether or not|or not|not a single|why (?:wouldn't|wouldn't you|shouldn't))\b"
+    r"whether or not|or not|not a single|why (?:wouldn't|wouldn't you|shouldn't)|"
+    r"(?:would|should|could|do|are|were|have|did)n't (?:you|we|they)|(?:is|was)n't (?:he|she))\b"
 )
 # A negated verb of saying, giving or allowing reaches over all that depends on it.
 _GOVERNS = compile_pattern(
-    r"^(?:[\w'-]+ ){0,4}?(?:say|said|tell|told|promise|promised|claim|claims|predict|forecast|know|"
-    r"knows|suggest|mean|means|assume|guarantee|guarantees|imply|implies|expect|state|confirm|"
+    r"^(?:that\b|(?:[\w'-]+ ){0,4}?(?:say|said|tell|told|promise|promised|claim|claims|predict"
+    r"|forecast|know|knows|suggest|mean|means|assume|guarantee|guarantees|imply|implies|expect|state|confirm|"
     r"assure|represent|offer|offers|provide|give|gives|giving|given|make|made|making|recommend|"
-    r"describe|call|ask|asks|asking|asked|request|requests|require|requires|requiring|need|share|"
-    r"disclose|believe|consider|considers|accept|use|uses|take|taken|threaten|allow|allowed|"
+    r"describe|pretend|hint|threaten|call|ask|asks|asking|asked|request|requests|require|requires|"
+    r"requiring|need|share|disclose|believe|consider|considers|accept|use|uses|take|taken|allow|allowed|"
     r"permitted|permit|able|possible|position|speak|comment|discuss|act|trade|pass|reveal|see|"
     r"want|intend|intended|plan|seek|try|trying|aim|saying|telling|claiming|promising|stating|"
     r"calling|assuming|suggesting|offering|sharing|sending|send|post|read|repeat|type|enter|"
     r"write|publish|advertise|market|present|treat|factor|base|based|depend|depends|look|ever|"
     r"agree|endorse|approve|work out|calculate|compute|estimate|figure out|"
     r"one|firm|adviser|advisor|investment|product|return|returns|outcome|"
-    r"reason|reasons|role|bearing|influence|part|evidence|basis|way|plans?|intention)\b"
+    r"reason|reasons|role|bearing|influence|part|evidence|basis|way|plans?|intention)\b)"
 )
 _STOPS = compile_pattern(
-    r"[;:]|\s[–—-]+\s|—|\b(?:but|however|although|though|whereas|because|except|nevertheless|"
+    r"[;:]|\s[–—-]+\s|—|\b(?:until|unless) (?:you|we|i)\b|"
+    r"\b(?:but|however|although|though|whereas|because|except|nevertheless|"
     r"nonetheless|otherwise|instead,|yet)\b|,\s*(?:so|and|or|then)\s+(?:it|you|we|they|this|that|"
     r"your|our|the|i|there|he|she)\b|,\s*(?:you|your|it|we|our|they|this|the|i|there|just"
     r"|simply)\b|"
+    r"\band (?:i|you|it|we|they|that)'(?:m|re|s|ve|ll|d)\b|"
     r"\band (?:you|it|we|they|your|our|this|i) (?:will|can|are|is|have|should|must|'ll)\b|"
     r"\bso (?:you|it|your) (?:will|can|are|is)\b"
 )
@@ -134,9 +150,13 @@ _AFTERWARDS = compile_pattern(
     r"are unable|refuse)\b|\b(?:nobody|no one|no-one|no (?:honest |genuine |regulated )?(?:firm|"
     r"adviser|advisor|bank|investment|fund)) (?:can|could|will|is able|should|may)\b)"
 )
+# A reason is a clause of its own: "… is ideal, as it is impossible to lose".
+_WHY = compile_pattern(r"\b(?:since|because|as (?:it|they|there|you|we|the|this|that))\b")
 # Somebody else's words: who speaks, or that words are spoken about.
 _SPEAKER = compile_pattern(
     r"\b(?:you|he|she|they|someone|somebody|anyone|anybody|people|callers?|scammers?|fraudsters?|"
+    r"uncles?|aunts?|dad|mum|mom|father|mother|parents?|cousins?|(?:brother|sister|son|father|mother)"
+    r"-in-law|mates?|buddy|buddies|co-?workers?|boss|barber|readers?|newsletters?|agents?|bloggers?|"
     r"criminals?|impostors?|customers?|friends?|neighbou?rs?|colleagues?|brothers?|sisters?|"
     r"competitors?|firms?|compan(?:y|ies)|websites?|sites?|adverts?|ads?|advertisements?|"
     r"advertisers?|articles?|e-?mails?|texts?|messages?|letters?|leaflets?|brochures?|flyers?|"
@@ -170,8 +190,10 @@ _ABOUT_WORDS = compile_pattern(
     r"adverts?|ads?|advertisements?|messages?|emails?|texts?|calls?|offers?|posts?|pitch(?:es)?) "
     r"(?:of|that|about|like|such as|saying|promising|claiming|with|offering|headed|titled|asking|"
     r"containing|for|reading)\b|"
-    r"\b(?:phrases?|words?|words|terms?|expressions?|language|wording|lines?|labels?)"
-    r"(?: (?:like|such as|as|'|\"|of|is|to))|"
+    r"\b(?:phrases?|words?|expressions?|wording)(?: (?:like|such as|as|'|\"|of|is|to))|"
+    r"\b(?:terms?|language|lines?|labels?)(?: (?:like|such as|as|'|\"))|"
+    r"\b(?:led|leads?) (?:you|people|them|\w+one) to (?:think|believe|expect|hope)\b|"
+    r"\b(?:impression|belief|notion) that\b|"
     r"\b(?:so-called|supposed(?:ly)?|alleged(?:ly)?|purported(?:ly)?|in quotes|the (?:word|phrase|"
     r"term|expression|claim|slogan|headline|line|wording|question|label))\b|"
     r"\bwhether (?:or not )?[\w']+|\b(?:ask(?:s|ed|ing)?|know|wonder(?:s|ed|ing)?|see|say"
@@ -195,12 +217,17 @@ _AS_THEY_SAY = compile_pattern(
 _BACKGROUND = compile_pattern(
     r"\b(?:from|on|given|with|after|by)? ?(?:what|everything|all) you(?:'ve| have)? (?:just )?"
     r"(?:told|said|shared|mentioned|described)(?: (?:me|us))?\b|"
+    r"\bdepends?(?: \w+)? on whether\b|"
+    r"\b(?:because|since|as|now that|given that) you(?:'ve| have)? (?:just )?"
+    r"(?:told|said|shared|mentioned|described)(?: (?:me|us))?\b|"
+    r"\b(?:that|this) (?:being )?said\b|\bhaving said (?:that|this)\b|"
     r"\byou(?:'ll|'d| will| would| should| can| could| may| might)(?: \w+)? "
     r"(?:see|hear|expect|hope|think|believe|want|use|call|read|show|include|contain)\b"
 )
 _OWN_VOICE = compile_pattern(
     r"\b(?:i|we)(?:'ve|'d)?(?: \w+){0,2}? (?:said|told|promised|mentioned|offered|think|believe|"
-    r"expect|hope|suggest|promise|guarantee|urge|insist)\b"
+    r"expect|hope|suggest|promise|guarantee|urge|insist)\b|"
+    r"\b(?:my|our)(?: \w+)? (?:promise|word|pledge|claim|statement|assurance|offer|message)\b"
 )
 _YES = compile_pattern(
     r"^\W*(?:yes|yep|yeah|absolutely|certainly|definitely|of course|indeed|sure|correct|"
@@ -213,9 +240,12 @@ _SO = compile_pattern(
     r"this (?:means|is why)|for (?:that|this) reason|as a result|which (?:means|is why)|"
     r"because of (?:that|this)|we (?:therefore|thus))\b"
 )
-_REASON = compile_pattern(
+# A sentence about what the one before names: its reason, or a pronoun for it.
+_GOES_BACK = compile_pattern(
     r"^\W*(?:(?:the|our|one|its|a) (?:\w+ )?reason|because|"
-    r"(?:that|it|this)(?:'s| is| was) because)\b"
+    r"(?:that|it|this)(?:'s| is| was) because|"
+    r"(?:it|they|these|those|both|also|all of (?:it|them)|each of them|everything in it)"
+    r"(?:'s|'re)?)\b"
 )
 _QUESTION = compile_pattern(
     r"(?:^|[,;:–—-]\s*|\b(?:so|and|or|but|well|ok|okay),? )\W*(?:is|are|was|were|do|does|did"
@@ -227,7 +257,9 @@ _QUESTION = compile_pattern(
     r"how (?:is|are|was|were|do|does|did|can|could|would|will|has|much|many|far|well|long))\b"
 )
 _LURE = compile_pattern(
-    r"^\W*(?:(?:do|would|did|are|can|have|could|will) you (?:want|like|ready|know|imagine|fancy|"
+    r"^\W*(?:(?:would|should|could|do|are|have|did|is|was|does|has)n't "
+    r"(?:you|we|it|that|this|your)\b|"
+    r"(?:do|would|did|are|can|have|could|will) you (?:want|like|ready|know|imagine|fancy|"
     r"prefer|afford|ever|looking|tired|really)|why (?:not|wait|settle)|who (?:wouldn't|would not)|"
     r"what are you waiting|how about|isn't it time|ready|can you afford|will you let|could you "
     r"(?:please )?(?:confirm|send|share|give|tell|provide|let))"
@@ -260,6 +292,8 @@ class Text:
         if not mark.startswith(".") or not mark[1:].isspace():
             return False
         word = self.text[max(0, at - 12) : at].rpartition(" ")[2]
+        if self.text[at + len(mark) :][:1].isdigit() and _SHORT_BEFORE_FIGURE.match(word):
+            return True
         return bool(_SHORT.match(word))
 
     @cached_property
@@ -282,7 +316,8 @@ class Text:
         """The sentence that a place is in, with the question it affirms, or its affirmation.
 
         What follows from it is part of it, too, and what it is the reason for: "You are over 70.
-        That is why …", "We declined. The reason is …".
+        That is why …", "We declined. The reason is …"; and what its pronoun stands for: "The fund
+        is safe. It is insured …".
         """
         start, end = self.sentence(at)
         number = bisect_right(self._starts, at) - 1
@@ -290,7 +325,7 @@ class Text:
             before = self.sentences[number - 1]
             if "?" in self.text[slice(*before)][-4:] and _YES.search(self.text[start:end]):
                 start = before[0]
-        if number > 0 and _REASON.search(self.text[start:end]):
+        if number > 0 and _GOES_BACK.search(self.text[start:end]):
             start = self.sentences[number - 1][0]
         following = self.following(at)
         if ("?" in self.text[start:end][-4:] and _YES.search(following)) or _SO.search(following):
@@ -322,6 +357,8 @@ class Text:
                 continue  # "no deposit and …", "pay nothing now and …"
             if len(words) <= 4 or _GOVERNS.search(rest):
                 return True
+        reason = _WHY.search(after)
+        after = after[: reason.start()] if reason else after
         return bool(_AFTERWARDS.search(after)) and not _STOPS.search(after[:3])
 
     def denied(self, span: Span) -> bool:
@@ -350,7 +387,8 @@ class Text:
         at = max(framed)
         if at < 0 or _OWN_AGAIN.search(after) or _YES.search(self.following(span[0])):
             return False
-        if _AS_THEY_SAY.search(near[:at]) or _last(_OWN_VOICE, near) >= at:
+        own = max((found.end() for found in _OWN_VOICE.finditer(near)), default=0)
+        if _AS_THEY_SAY.search(near[:at]) or own > at:
             return False
         return '"' in near[at:] or not _ends_the_frame(near[at:])
 
@@ -366,6 +404,9 @@ def _ends_the_frame(text: str) -> bool:
 
 
 _LEAVES = compile_pattern(
+    # "the mortgage you mentioned, the …": the frame was a relative clause
+    r"^\W*(?:[\w'-]+ ){1,3}(?:mentioned|described|listed|told (?:me|us)|shared|sent|asked|quoted"
+    r"|said),\s+(?:the|that|an?|those|these|its|their|my)\b|"
     r";|\b(?:but|however|whereas)\b|,\s*(?:so|and|but)?\s*(?:we|our|i|you|your|it|this)\b|"
     r"\s[–—-]\s|:\s*(?:we|our|you|your|yes)\b"
 )

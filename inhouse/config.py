@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args, get_type_hints
 
 from inhouse.errors import InputError
+from inhouse.files import read_utf8
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_YAML, MAX_DEPTH = 2_000_000, 20  # a settings or rule file is far below both
@@ -280,36 +281,51 @@ def load_yaml(path: Path) -> Any:
         InputError: with file, line and column.
     """
     from ruamel.yaml import YAML
+    from ruamel.yaml.composer import Composer
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.events import AliasEvent, CollectionStartEvent
 
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        raise InputError(f"no file {path}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 at byte {error.start}") from None
+    if not path.exists():
+        raise InputError(f"no file {path}")
+    text = read_utf8(path)
     if len(text) > MAX_YAML:
         raise InputError(f"{path} has {len(text):,} characters: at most {MAX_YAML:,} are read")
-    depth = 0
-    try:
-        for event in YAML().parse(text):
-            kind, mark = type(event).__name__, event.start_mark
-            depth += kind in ("MappingStartEvent", "SequenceStartEvent")
-            depth -= kind in ("MappingEndEvent", "SequenceEndEvent")
-            where = f"{path}, line {mark.line + 1}, column {mark.column + 1}"
-            if kind == "AliasEvent":
+
+    class Bounded(Composer):
+        """Refuses what can blow up while it is read, before it does."""
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            event = self.parser.peek_event()
+            where = (
+                f"{path}, line {event.start_mark.line + 1}, column {event.start_mark.column + 1}"
+            )
+            if isinstance(event, AliasEvent):
                 raise InputError(f"{where}: aliases (*name) are not allowed")
-            if depth > MAX_DEPTH:
+            if isinstance(event, CollectionStartEvent) and self.depth >= MAX_DEPTH:
                 raise InputError(f"{where}: nested deeper than {MAX_DEPTH} levels")
-        return YAML().load(text)
+            return super().compose_node(parent, index)
+
+    yaml = YAML()
+    yaml.Composer = Bounded
+    try:
+        return yaml.load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = (error.problem or "not YAML").strip().splitlines()[0]
+        hint = next((f" ({hint})" for said, hint in _HINTS.items() if said in problem), "")
         raise InputError(
-            f"{path}, line {mark.line + 1}, column {mark.column + 1}: {problem}"
+            f"{path}, line {mark.line + 1}, column {mark.column + 1}: {problem}{hint}"
         ) from None
     except YAMLError as error:  # a character that YAML does not allow
         raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+
+
+# What the reader's words for the commonest slips mean.
+_HINTS = {
+    "cannot start any token": "indent with blanks, not tabs; a text that begins with this sign "
+    "needs quotes",
+    "mapping values are not allowed": "a text that holds ': ' needs quotes",
+}
 
 
 def line_of(document: Any, key: Any) -> int:

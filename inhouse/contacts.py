@@ -1,37 +1,51 @@
-"""How and where a person is reached: e-mail, IP and street addresses, telephones; birth dates."""
+"""How and where a person is reached, and when born: e-mail, IP and street address, birth date."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 
-import phonenumbers
-
 from inhouse.clauses import compile_pattern
-from inhouse.places import Hit, edges, is_thing
+from inhouse.places import Hit, edges
 
-# --- e-mail, IP, secrets -------------------------------------------------------------------------
+# --- e-mail, IP ----------------------------------------------------------------------------------
 
 _EMAIL = compile_pattern(
     r"[A-Z0-9][A-Z0-9._%+'-]*@[A-Z0-9](?:[A-Z0-9-]*[A-Z0-9])?(?:\.[A-Z0-9-]+)*\.[A-Z]{2,24}\b"
 )
-_EMAIL_SPOKEN = compile_pattern(
-    r"\b[A-Z0-9][A-Z0-9._%+-]*\s?(?:\[at\]|\(at\)|\{at\}"
-    r"|\s+at\s+)\s?[A-Z0-9-]+(?:\s?(?:\[dot\]|\(dot\)|\{dot\}|\s+dot\s+)\s?[A-Z0-9-]+)+\b"
-)
+# "at" and "dot" spelt out; where "point" is the dot, the at must be no English word.
+_PART = r"[A-Z0-9][A-Z0-9._%+-]*"
+_DOT = r"\s?(?:\[dot\]|\(dot\)|\{dot\}|\s(?:dot|punkt)\s)\s?"
+_DOT_OR_SIGN = rf"(?:{_DOT}|\.)"
+_POINT = r"(?:\s(?:dot|point|punto|ponto|punkt|punt)\s|\.)"
+_EMAIL_SPOKEN = [
+    compile_pattern(rf"\b{_PART}(?:{dot}{_PART}){{0,3}}{at}[A-Z0-9-]+(?:{dot}[A-Z0-9-]+)+\b")
+    for dot, at in (
+        (_DOT, r"\sat\s"),
+        (_DOT_OR_SIGN, r"\s?(?:\[at\]|\(at\)|\{at\})\s?"),
+        (_POINT, r"\s(?:arobase|arroba|chiocciola|klammeraffe|apenstaartje)\s"),
+        (_POINT, r"\s?@\s?"),
+    )
+]
+_IN_URL = re.compile(r"://\S*$")  # "//user:password@host"
 
 
 def emails(text: str) -> list[Hit]:
     """E-mail addresses, also where "at" and "dot" are spelt out."""
-    spans = [hit.span() for pattern in (_EMAIL, _EMAIL_SPOKEN) for hit in pattern.finditer(text)]
-    return [(a, b, "EMAIL") for a, b in spans]
+    return [
+        (*hit.span(), "EMAIL")
+        for pattern in (_EMAIL, *_EMAIL_SPOKEN)
+        for hit in pattern.finditer(text)
+        if not _IN_URL.search(text[max(0, hit.start() - 80) : hit.start()])
+    ]
 
 
 _IP4 = compile_pattern(r"(?:\d{1,3}\.){3}\d{1,3}")
 _IP6 = compile_pattern(r"[0-9A-F]{0,4}(?::[0-9A-F]{0,4}){2,7}")
 _NOT_IP = compile_pattern(
     r"\b(?:version|v|release|build|section|clause|chapter|paragraph|firmware|article|rule|item|ver|"
-    r"software|app|update|upgrade[ds]?(?: to)?|tls|protocol)\.?\s*(?:is|to|:|from|number)?\s*$"
+    r"software|app|update|upgrade[ds]?(?: to)?|tls|protocol|absatz|ziffer|abschnitt|kapitel|artikel"
+    r"|paragraphe?|apartado|parrafo|articulo|articolo|punto|versione?)\.?\s*(?:is|to|:|from|number)?\s*$"
 )
 
 
@@ -55,98 +69,6 @@ def ips(text: str) -> list[Hit]:
     return found
 
 
-# --- telephones ---------------------------------------------------------------------------------
-
-_PHONE = compile_pattern(
-    r"(?:\+|\b00[ -]?)[1-9]\d{0,2}[ .-]?(?:\(0\)[ .-]?)?\(?\d{1,5}\)?(?:[ .-]{0,2}\d{1,9}){1,5}"
-    r"|\(\d{2,5}\)[ .-]?\d{2,4}(?:[ .-]?\d{2,5}){1,3}|\b1[ .-]\(?\d{3}\)?[ .-]?\d{3}[ .-]?\d{4}"
-    r"|\b0\d{1,4}[ .-]?\d{2,4}(?:[ .-]?\d{2,4}){1,3}|\b\d{3}[ .-]\d{3}[ .-]\d{4}\b|\b\d{10,11}\b"
-    r"|\b0\d{2,4}/ ?\d{5,8}\b|\b\d{3}-\d{4}\b|\b\d{2}(?:[ .]\d{2}){4}\b"
-)
-_CALL = compile_pattern(
-    r"\b(?:phone|telephone|tel|mobile|cell(?:phone)?|call(?:ed|ing|s)?|ring|rang|text(?:ed)?"
-    r"|sms|fax|"
-    r"whatsapp|contact(?:ed)?|reach(?:ed|able)?|dial(?:led)?|landline|number|hotline"
-    r"|extension|home|work|nummer|numero|telefon|handy|rufnummer|portable|movil|cellulare|"
-    r"line|voicemail|ph|tel\.|mob|phoned)\b[^.;!?]{0,35}$"
-)
-
-
-def phones(text: str) -> list[Hit]:
-    """Telephone numbers of an existing plan, or grouped like one beside a word that says so."""
-    found = []
-    for hit in _PHONE.finditer(text):
-        start, end = hit.span()
-        value = hit.group()
-        number = sum(c.isdigit() for c in value)
-        if not 7 <= number <= 15 or not _edges_phone(text, start, end):
-            continue
-        before = text[max(0, start - 60) : start]
-        said = bool(_CALL.search(before))
-        abroad = value.startswith("+") and _valid(value)
-        if (is_thing(text, start) and not abroad) or (
-            not said and _money_or_date(text, start, end, value)
-        ):
-            continue
-        if _plausible(value, said):
-            found.append((start, end, "PHONE"))
-    return found
-
-
-def _edges_phone(text: str, start: int, end: int) -> bool:
-    if text[start] == "+" and (start == 0 or not text[start - 1].isalnum()):
-        return not text[end : end + 1].isalnum()
-    return edges(text, start, end)
-
-
-_DATE = re.compile(r"\d{1,4}[.\s/-]\d{1,2}[.\s/-]\d{2,4}$")
-
-
-def _money_or_date(text: str, start: int, end: int, value: str) -> bool:
-    return bool(_DATE.match(value)) or text[end : end + 12].lstrip().startswith(
-        ("%", "pounds", "dollars", "euros", "shares", "units")
-    )
-
-
-def _plausible(value: str, said: bool) -> bool:
-    digits = re.sub(r"\D", "", value)
-    abroad = value.startswith("+") or digits.startswith("00")
-    if abroad:
-        return _possible("+" + digits.removeprefix("00"), None)
-    if digits.startswith("0"):
-        grouped = bool(re.search(r"[ ().-]", value))
-        if not 10 <= len(digits) <= 11:
-            return said and (grouped or "/" in value) and 8 <= len(digits) <= 12
-        return grouped or "/" in value or said or digits.startswith("07")
-    if len(digits) == 7:
-        return said
-    if len(digits) == 10 and "(" not in value and not re.search(r"[ .-]", value):
-        return said and _possible(value, "US")
-    if len(digits) in (10, 11):
-        return bool(_american(digits)) and (
-            said or "(" in value or re.search(r"[ .-]", value) is not None
-        )
-    return said and _possible(value, "US")
-
-
-def _american(digits: str) -> bool:
-    return bool(re.fullmatch(r"1?[2-9]\d{2}[2-9]\d{6}", digits))
-
-
-def _valid(value: str) -> bool:
-    try:
-        return phonenumbers.is_valid_number(phonenumbers.parse(value, None))
-    except phonenumbers.NumberParseException:
-        return False
-
-
-def _possible(value: str, region: str | None) -> bool:
-    try:
-        return phonenumbers.is_possible_number(phonenumbers.parse(value, region))
-    except phonenumbers.NumberParseException:
-        return False
-
-
 # --- dates of birth, addresses ------------------------------------------------------------------
 
 _MONTH = (
@@ -155,44 +77,60 @@ _MONTH = (
     r"|juni|juli|oktober|dezember|janvier|fevrier|mars|avril|juin|juillet|aout|septembre|octobre"
     r"|novembre|decembre|enero|febrero|marzo|abril|mayo|junio|julio|agosto|septiembre|octubre"
     r"|noviembre|diciembre|gennaio|febbraio|aprile|maggio|giugno|luglio|settembre|ottobre"
-    r"|dicembre)"
+    r"|dicembre|januari|februari|maart|mei|augustus|janeiro|fevereiro|marco|maio|junho|julho"
+    r"|setembro|outubro|novembro|dezembro)"
 )
 _ORDINAL = (
-    "(?:twenty|thirty)?[ -]?(?:first|second|third|fourth|fifth|sixth|seventh|eighth"
-    "|ninth)|tenth|eleventh|twelfth|thirteenth|fourteenth|fifteenth|sixteenth|seventeenth"
-    "|eighteenth|nineteenth|twentieth|thirtieth"
+    "(?:(?:(?:twenty|thirty)[ -])?(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth)"
+    "|tenth|eleventh|twelfth|thirteenth|fourteenth|fifteenth|sixteenth|seventeenth|eighteenth"
+    "|nineteenth|twentieth|thirtieth)"
 )
+_UNITS = "(?:one|two|three|four|five|six|seven|eight|nine)"
+_YEAR = (
+    r"(?:(?:19|20)\d\d|'\d\d|(?:nineteen|twenty)[ -](?:hundred(?: and)?[ -])?(?:oh[ -])?"
+    rf"(?:ten|eleven|twelve|\w+teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty(?:[ -]{_UNITS})?"
+    rf"|{_UNITS})|two thousand(?: and)?(?: (?:{_UNITS}|ten|eleven|twelve|\w+teen))?)"
+)
+_NUMBERED = r"\d{1,2}(?:st|nd|rd|th|er|\.)?"
 _DAY = (
-    rf"(?:\d{{1,2}}(?:st|nd|rd|th)?(?: of)? {_MONTH}\.?,? (?:19|20)\d\d"
-    rf"|{_MONTH}\.? \d{{1,2}}(?:st|nd|rd|th)?,? (?:19|20)\d\d"
-    r"|\d{1,2}[./-]\d{1,2}[./-](?:19|20)?\d\d|(?:19|20)\d\d[./-]\d{1,2}[./-]\d{1,2}"
-    rf"|{_MONTH}\.? \d{{1,2}}(?:st|nd|rd|th)?,? '?\d\d|\d{{1,2}}(?:st|nd|rd"
-    rf"|th)?(?: of)? {_MONTH}\.?,? '\d\d"
-    rf"|(?:{_ORDINAL})(?: of)? {_MONTH},? (?:19|20)\d\d"
-    rf"|{_MONTH} (?:the )?(?:{_ORDINAL}),? (?:19|20)\d\d"
-    rf"|{_MONTH} the \d{{1,2}}(?:st|nd|rd|th)?,? (?:19|20)\d\d"
-    rf"|(?:the )?(?:{_ORDINAL})(?: of)? {_MONTH},? (?:nineteen|twenty|two thousand)(?:[ -]\w+)"
-    rf"{{1,3}}"
-    rf"|(?:19|20)\d\d,? {_MONTH} \d{{1,2}}"
+    rf"(?:(?:{_NUMBERED}|{_ORDINAL})(?: of| de)? {_MONTH}\.?,?(?: de| del| of)? {_YEAR}"
+    rf"|{_MONTH}\.? (?:the )?(?:{_NUMBERED}|{_ORDINAL}),? {_YEAR}"
+    rf"|{_MONTH}\.? \d{{1,2}}(?:st|nd|rd|th)?,? \d\d"
+    r"|\d{1,2}[./-]\d{1,2}[./-](?:19|20)?\d\d|\d{1,2}\.? \d{1,2}\.? (?:19|20)\d\d"
+    rf"|(?:19|20)\d\d[./-]\d{{1,2}}[./-]\d{{1,2}}|(?:19|20)\d\d,? {_MONTH} \d{{1,2}}"
     rf"|\d{{1,2}}[- ]{_MONTH}[- ](?:19|20)?\d\d)"
 )
-_DOB = compile_pattern(
-    r"\b(?:d\.?o\.?b\.?|date[ -]of[ -]birth|birth[ -]?(?:date|day)|born|geboren|geburtsdatum"
-    r"|geb\.|nee? le|"
-    r"naissance|nacid[oa]|nacimiento|nat[oa] il|nascita|geboortedatum|came into the world"
-    r"|turn(?:s|ed|ing) \d\d)\b"
-    rf"(?:[^;!?\n]{{0,55}}?)({_DAY}|\d{{8}})\b"
+# Words that say a date is of somebody's birth.
+BIRTH = (
+    r"d\.?o\.?b\b\.?|date[ -]of[ -]birth|birth[ -]?(?:date|day)s?|born|came into the world"
+    r"|turn(?:s|ed|ing) (?:\d\d|\w+teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty)\b"
+    r"|geb\.|geboren|geburtsdatum|geburtstag|geboortedatum|verjaardag|nee? le|naissance"
+    r"|nacid[oa]|naci\b|nacio|nacimiento|cumpleanos|nascid[oa]|nat[oa] il|nascita|compleanno"
 )
-_DOB_AFTER = compile_pattern(
+_BORN = compile_pattern(rf"\b(?:{BIRTH})(?:[^;!?\n]{{0,55}}?)\b({_DAY}|\d{{8}})\b")
+_BORN_AFTER = compile_pattern(
     rf"({_DAY})(?: is| was|,|\)|\s)*(?:\w+ ){{0,6}}(?:(?:his|her|my|your|their|the customer's"
     rf"|the client's) )?"
-    r"(?:date of birth|birth ?date|birthday|d\.?o\.?b)\b"
+    r"(?:date of birth|birth ?date|birthday|d\.?o\.?b|(?:i|he|she|they) (?:was|were) born"
+    r"|geboren)\b"
+)
+
+
+# Between the words and a date that is no person's: "born after", "Born in the USA was released".
+_NO_BIRTH = compile_pattern(
+    r"\b(?:(?:after|before|since|until|between|from|nach|vor|seit|avant|apres|depuis|antes|despues"
+    r"|desde|prima|dopo)(?: the| dem| del| du| le)?\s*$|(?:released|launched|published|founded)\b)"
 )
 
 
 def births(text: str) -> list[Hit]:
     """Dates that are said to be of birth; other dates are nobody's."""
-    spans = [hit.span(1) for pattern in (_DOB, _DOB_AFTER) for hit in pattern.finditer(text)]
+    spans = [
+        hit.span(1)
+        for hit in _BORN.finditer(text)
+        if not _NO_BIRTH.search(text[hit.start() : hit.start(1)])
+    ]
+    spans += (hit.span(1) for hit in _BORN_AFTER.finditer(text))
     return [(a, b, "DOB") for a, b in spans]
 
 
@@ -207,25 +145,28 @@ _STREET = (
 )
 _UK_CODE = r"(?-i:[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2})"
 _US_CODE = r"(?-i:[A-Z]{2}),? \d{5}(?:-\d{4})?"
+_AU_CODE = r"(?-i:VIC|NSW|QLD|WA|SA|TAS|ACT|NT) \d{4}"
 _TOWN = r"(?-i:[A-Z][A-Za-z'.-]+)(?: (?-i:[A-Z][A-Za-z'.-]+)| upon| on| of| le| de| la| the){0,3}"
 _FLAT = r"(?:(?:flat|apartment|apt|unit|suite|room|floor)\.? ?#?\w{1,4},? )?"
+_IE_CODE = r"(?-i:[A-Z]\d[\dW] ?[A-Z\d]{4})"
 _TAIL = (
     rf"(?:,? (?:apt|apartment|unit|suite|ste|flat|#)\.? ?#?\w{{1,5}})?"
-    rf"(?:,? {_TOWN}){{0,2}}?,? (?:{_UK_CODE}|{_US_CODE}|\d{{5}})\b"
+    rf"(?:,? {_TOWN}(?: \d{{1,2}})?){{0,2}}?,? "
+    rf"(?:{_UK_CODE}|{_US_CODE}|{_IE_CODE}|{_AU_CODE}|\d{{5}})\b"
 )
 _ADDRESS = [
     compile_pattern(pattern)
     for pattern in (
-        rf"\b{_FLAT}\d{{1,5}}[A-Z]?(?:-\d{{1,4}})?,? (?:(?:north|south|east|west|n|s|e"
+        rf"\b{_FLAT}\d{{1,5}}[A-Z]?(?:[-/]\d{{1,4}})?,? (?:(?:north|south|east|west|n|s|e"
         rf"|w)\.? )?(?:(?-i:[A-Z][A-Za-z'.-]+|\d{{1,3}}(?:st|nd|rd|th)|[Tt]he"
         rf"|[Oo]f) ){{1,4}}(?-i:[A-Z])(?i:{_STREET[3:-1]})\b\.?(?:{_TAIL})",
-        rf"\b{_FLAT}\d{{1,5}}[A-Z]?(?:-\d{{1,4}})?,? (?:(?:north|south|east|west|n|s|e"
+        rf"\b{_FLAT}\d{{1,5}}[A-Z]?(?:[-/]\d{{1,4}})?,? (?:(?:north|south|east|west|n|s|e"
         rf"|w)\.? )?(?:(?-i:[A-Z][A-Za-z'.-]+|\d{{1,3}}(?:st|nd|rd|th)|[Tt]he"
         rf"|[Oo]f) ){{1,4}}{_STREET}\b\.?(?:{_TAIL})",
-        rf"\b{_FLAT}\d{{1,5}}[A-Z]?(?:-\d{{1,4}})?,? (?:(?:north|south|east|west|n|s|e"
+        rf"\b{_FLAT}\d{{1,5}}[A-Z]?(?:[-/]\d{{1,4}})?,? (?:(?:north|south|east|west|n|s|e"
         rf"|w)\.? )?(?:(?-i:[A-Z][A-Za-z'.-]+|\d{{1,3}}(?:st|nd|rd|th)|[Tt]he"
         rf"|[Oo]f) ){{1,4}}{_STREET}\b",
-        r"\bp\.? ?o\.? box \d{1,6}\b",
+        rf"\bp\.? ?o\.? box \d{{1,6}}\b(?:{_TAIL})?",
         rf"\b(?-i:[A-Z][a-zA-Z]+)(?:strasse|str\.|weg|platz|allee"
         rf"|gasse) ?\d{{1,4}}[a-z]?(?:,? \d{{5}} {_TOWN})?",
         rf"\b\d{{1,4}},? (?:rue|avenue|boulevard|place|chemin|via|calle|plaza|viale|corso"
@@ -254,14 +195,19 @@ _POSTCODE = compile_pattern(
 )
 
 
+_TOWN_BEHIND = compile_pattern(rf", {_TOWN}(?: \d{{1,2}})?(?:[.,;)]|$)")
+
+
 def addresses(text: str) -> list[Hit]:
     """Where somebody lives: number and street, with town and postcode where they follow."""
-    found = []
+    found = [(*hit.span(1), "ADDRESS") for hit in _POSTCODE.finditer(text)]
     for pattern in _ADDRESS:
         for hit in pattern.finditer(text):
             start, end = hit.span()
-            found.append((start, end, "ADDRESS"))
-    return found + [(*hit.span(1), "ADDRESS") for hit in _POSTCODE.finditer(text)]
+            town = _TOWN_BEHIND.match(text[end : end + 60])
+            end += town.end() if town else 0
+            found.append((start, start + len(text[start:end].rstrip(" .,;)")), "ADDRESS"))
+    return found
 
 
 _ADDRESS_SIGN = compile_pattern(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from inhouse import contacts, credentials, identifiers
+from inhouse import contacts, credentials, identifiers, telephones
 from inhouse.clauses import compile_pattern
 from inhouse.places import Hit, has_digit, has_number
 
@@ -43,29 +43,21 @@ class Detector:
     needs: Callable[[str], bool] = lambda text: False
 
 
-_SORT_SIGN = compile_pattern(r"\bsort[ -]?codes?\b|\bsc\b|\bbranch\b")
-_SECRET_SIGN = compile_pattern(
-    r"(?:\b|_)(?:pass|pw|pword|passwort|passe|contrasena|kennwort|keys|tokens|auth|npm|shpat"
-    r"|ya29|whsec|password|passcode|passwd|pwd|phrase|key|secret|token|credentials?|pin|cvv2?"
-    r"|cvc2?|cvn|code|otp|bearer|akia|asia)\b|"
-    r"(?-i:sk[-_]|pk[-_]|rk[-_]|gh[a-z]_|github_pat|glpat|xox|hf_|AIza|SG\.|eyJ|AKIA|ASIA)"
-    r"|://[^/\s]+@|-----BEGIN|recovery words|seed words"
-)
-_BIRTH_SIGN = compile_pattern(
-    r"\b(?:d\.?o\.?b|birth|born|birthday|birthdate|geb|ne le|nee le|naissance|nacid"
-    r"|nacimiento|nat[oa] il|nascita|geboortedatum|came into|turn(?:s|ed|ing) \d\d)"
-)
+_SORT_SIGN = compile_pattern(r"\b(?:sort|s/?c|branch)\b")
+_PASSPORT_SIGN = compile_pattern(identifiers.PASSPORT)
+_BIRTH_SIGN = compile_pattern(rf"\b(?:{contacts.BIRTH})")
 
 DETECTORS = (
-    Detector(credentials.secrets, needs=lambda text: bool(_SECRET_SIGN.search(text))),
+    Detector(credentials.secrets, needs=lambda text: bool(credentials.SIGN.search(text))),
     Detector(identifiers.ibans, needs=has_number),
     Detector(identifiers.cards, needs=has_number),
     Detector(identifiers.ssns, needs=has_number),
     Detector(identifiers.ninos, needs=has_number),
     Detector(identifiers.national_id, needs=has_digit),
     Detector(identifiers.national_ids_by_form, needs=has_digit),
-    Detector(identifiers.passport, signs=("passport", "Passport", "PASSPORT")),
+    Detector(identifiers.passport, needs=lambda text: bool(_PASSPORT_SIGN.search(text))),
     Detector(identifiers.licence, needs=has_digit),
+    Detector(identifiers.licence_by_form, needs=has_number),
     Detector(identifiers.routing_us, needs=has_number),
     Detector(identifiers.sort_code, needs=has_number),
     Detector(identifiers.bank_pairs, needs=has_number),
@@ -73,12 +65,12 @@ DETECTORS = (
     Detector(identifiers.sort_around, needs=lambda text: bool(_SORT_SIGN.search(text))),
     Detector(identifiers.account_around, needs=has_number),
     Detector(identifiers.ssn_around, needs=lambda text: "ocial" in text or "SSN" in text.upper()),
-    Detector(identifiers.passport_around, signs=("assport", "ASSPORT")),
+    Detector(identifiers.passport_around, needs=lambda text: bool(_PASSPORT_SIGN.search(text))),
     Detector(identifiers.national_around, needs=has_digit),
     Detector(identifiers.account, needs=has_number),
-    Detector(contacts.emails, signs=("@", " at ", "(at)", "[at]", "{at}")),
+    Detector(contacts.emails, signs=("@", " at ", "(at)", "[at]", "{at}", "arro", "arob", "chioc")),
     Detector(contacts.ips, signs=(".", ":")),
     Detector(contacts.births, needs=lambda text: bool(_BIRTH_SIGN.search(text))),
-    Detector(contacts.phones, needs=has_number),
+    Detector(telephones.phones, needs=has_number),
     Detector(contacts.addresses, needs=contacts.maybe_address),
 )

@@ -16,8 +16,9 @@ compliant reply. Replies are normalised before they are checked, and spans are t
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
@@ -27,18 +28,19 @@ from typing import Any
 import re2
 
 from inhouse.checkers import CHECKERS, Context, Patterns, not_checkable
-from inhouse.clauses import Text, compile_pattern
+from inhouse.clauses import Text, compile_pattern, new_set
 from inhouse.config import ROOT
-from inhouse.errors import InputError
+from inhouse.errors import GateError, InputError
 from inhouse.files import sha256
 from inhouse.measures import Figure, approved
 from inhouse.normalise import is_english
 from inhouse.records import Finding, Message
-from inhouse.rule_schema import PATTERNS, Example, Rule, read
+from inhouse.rule_schema import PATTERNS, Example, Rule, near, read
 from inhouse.run import command
 
 DEFAULT = ROOT / "configs" / "house" / "finance.yaml"
-SAME_PLACE = {"GB": "UK", "USA": "US"}
+SAME_PLACE = {"GB": "UK", "UNITEDKINGDOM": "UK", "USA": "US", "UNITEDSTATES": "US"}
+IN_EU = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK"
 # Characters beyond which each pattern searches by itself: of a long text full of the rules' words,
 # the automaton of all of them has so many states that it is 100 times slower.
 LONG = 5_000
@@ -74,8 +76,9 @@ class HouseRules:
         context = _context(prompt, turn, facts)
         text = Text(response)
         found = []
-        for rule in self._candidates(text):
-            if _applies(rule, context, jurisdiction):
+        awake = self._awake(text)
+        for rule in self.rules:
+            if rule.id in awake and _applies(rule, context, jurisdiction):
                 found += self._check_one(rule, text, context)
         return sorted(found, key=lambda finding: (finding.start, finding.rule))
 
@@ -86,9 +89,31 @@ class HouseRules:
         return {name: reason for name, reason in reasons.items() if reason}
 
     def overdue(self, today: date | None = None) -> list[Rule]:
-        """Rules past their ``review_by``: reported, and a reason not to release."""
+        """Rules past their ``review_by``."""
         today = today or date.today()
         return [rule for rule in self.rules if rule.review_by and rule.review_by < today]
+
+    def check_reviewed(self, today: date | None = None) -> None:
+        """What a release asks of its rules: that none is past its ``review_by``.
+
+        Raises:
+            GateError: names each that is, its date and its owner.
+        """
+        late = [
+            f"{rule.id} was to be reviewed by {rule.review_by}, owner {rule.owner or 'none'}"
+            for rule in self.overdue(today)
+        ]
+        if late:
+            raise GateError(
+                f"{len(late)} of {len(self.rules)} rules are past their review: "
+                f"{'; '.join(late)}\nno release is made with them: review each, then give it a "
+                "later review_by"
+            )
+
+    @cached_property
+    def places(self) -> set[str]:
+        """The jurisdictions that the rules name."""
+        return {place for rule in self.rules for place in rule.jurisdictions}
 
     def group_of(self, rule: str) -> str:
         """``compliance`` or ``tone``."""
@@ -101,7 +126,8 @@ class HouseRules:
             InputError: there is none.
         """
         if name not in self._by_id:
-            raise InputError(f"no rule {name}: the file has {', '.join(self._by_id)}")
+            known = ", ".join(self._by_id)
+            raise InputError(f"no rule {name}{near(name, self._by_id)}; the file has {known}")
         return self._by_id[name]
 
     @cached_property
@@ -122,11 +148,7 @@ class HouseRules:
     # would multiply its states.
     @cached_property
     def _set(self) -> tuple[Any, dict[int, frozenset[int]], dict[int, set[str]]]:
-        options = re2.Options()
-        options.case_sensitive = False
-        options.log_errors = False
-        options.max_mem = 1 << 28
-        together = re2.Set.SearchSet(options)
+        together = new_set()
         places: dict[str, int] = {_ALWAYS: together.Add(_ALWAYS)}
         needs: dict[int, frozenset[int]] = {}
         wakes: dict[int, set[str]] = {}
@@ -144,17 +166,15 @@ class HouseRules:
         together.Compile()
         return together, needs, wakes
 
-    def _candidates(self, text: Text) -> Iterable[Rule]:
+    def _awake(self, text: Text) -> set[str]:
         """The rules that may find something; ``text.live`` says with which of their patterns."""
-        if len(text.text) > LONG:
-            return self.rules
         together, needs, wakes = self._set
-        hits = frozenset(together.Match(text.text))
-        if 0 not in hits:  # the automaton outgrew its memory: look with every pattern
-            return self.rules
+        hits = frozenset(together.Match(text.text) if len(text.text) <= LONG else ())
+        if 0 not in hits:  # too long, or the automaton outgrew its memory: look with every pattern
+            return {rule.id for rule in self.rules}
         text.live = frozenset(pattern for pattern, needed in needs.items() if needed <= hits)
         awake = {rule for pattern in text.live for rule in wakes[pattern]}
-        return [rule for rule in self.rules if rule.id in awake or not _waits_for_match(rule)]
+        return awake | {rule.id for rule in self.rules if not _waits_for_match(rule)}
 
 
 def load(path: str | Path) -> HouseRules:
@@ -179,7 +199,7 @@ def load(path: str | Path) -> HouseRules:
                     verb = "does not find" if wanted else "finds something in"
                     name = "bad" if wanted else "good"
                     raise InputError(
-                        f"{path}: {rule.id} {verb} its own {name} example {shown(example)!r}"
+                        f"{path}, {rule.place} {verb} its own {name} example {shown(example)!r}"
                     )
     return rules
 
@@ -193,7 +213,15 @@ def check_example(rules: HouseRules, rule: Rule, example: str | Example) -> list
     context = _context(prompt, example.turn, facts)
     if not _applies(rule, context, example.jurisdiction):
         return []
+    # Pattern by pattern: the automaton of all of them takes longer to warm up than this takes.
     return rules._check_one(rule, Text(example.response), context)
+
+
+def places_of(jurisdiction: str) -> set[str]:
+    """How rules may name a jurisdiction: "U.K." and "gb" are UK, and DE is in the EU."""
+    bare = re.sub(r"[\W_]", "", jurisdiction.upper())
+    place = SAME_PLACE.get(bare, bare)
+    return {place, "EU"} if place in IN_EU.split() else {place}
 
 
 def shown(example: str | Example) -> str:
@@ -243,8 +271,7 @@ def _applies(rule: Rule, context: Context, jurisdiction: str | None) -> bool:
         return False
     if not rule.jurisdictions or not jurisdiction:
         return True
-    wanted = jurisdiction.upper()
-    return SAME_PLACE.get(wanted, wanted) in rule.jurisdictions
+    return not places_of(jurisdiction).isdisjoint(rule.jurisdictions)
 
 
 def _waits_for_match(rule: Rule) -> bool:
@@ -267,8 +294,11 @@ def _compile(path: Path, rule: Rule) -> Patterns:
             try:
                 made.append(compile_pattern(pattern))
             except re2.error as error:
-                said = error.args[0].decode() if isinstance(error.args[0], bytes) else error
-                raise InputError(f"{path}: {rule.id}, {name}: {pattern!r}: {said}") from None
+                said = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
+                if "perl operator" in said or "escape sequence" in said:
+                    said += " (look-around and back-references are not taken: use unless:)"
+                where = f"{path}, {rule.place}, {name}: {pattern!r}"
+                raise InputError(f"{where}: {said}") from None
         return made
 
     found: dict[str, Any] = {
@@ -307,7 +337,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("files", type=Path, nargs="+", metavar="FILE")
     check.add_argument("--json", action="store_true", help="One line of JSON for each record.")
     check.add_argument("--facts", type=Path, help="The approved figures, JSON.")
-    verb("test", "Run every rule against its own examples.")
+    verb("test", "Run every rule against its own examples; exit 2 if one is past its review.")
     verb("explain", "One rule in words.").add_argument("rule", metavar="RULE")
     diff = verb("diff", "What changed between two rule files.")
     diff.add_argument("old", type=Path, metavar="OLD")

@@ -66,17 +66,20 @@ def _card_at(text: str, places: list[int]) -> int:
     return 0
 
 
+_IBAN_HEAD = compile_pattern(r"\b[A-Z] ?[A-Z] ?\d ?\d")
 _IBAN = compile_pattern(r"[A-Z] ?[A-Z] ?\d ?\d(?:[ ./-]{0,2}[A-Z0-9]){11,30}\b")
 
 
 def ibans(text: str) -> list[Hit]:
     """IBANs by their country's length and check digits, however they are grouped."""
     found = []
-    for hit in _IBAN.finditer(text):
-        for end in _ends(hit.group()):
-            said = "iban" in text[max(0, hit.start() - 40) : hit.start()].lower()
+    for head in _IBAN_HEAD.finditer(text):
+        start = head.start()
+        hit = _IBAN.match(text[start : start + 100])
+        said = "iban" in text[max(0, start - 40) : start].lower()
+        for end in _ends(hit.group()) if hit else ():
             if _valid_iban(hit.group()[:end], said):
-                found.append((hit.start(), hit.start() + end, "IBAN"))
+                found.append((start, start + end, "IBAN"))
                 break
     return found
 
@@ -182,7 +185,7 @@ def _around(
     words: str, kind: str, value: str, check: Callable[[str], bool]
 ) -> Callable[[str], list[Hit]]:
     """Like :func:`_beside`, with other words between, or with the number first."""
-    before = compile_pattern(rf"\b(?:{words})\b[^.;!?\d\n]{{0,45}}?\b{value}")
+    before = compile_pattern(rf"\b(?:{words})\b\.?[^.;!?\d\n]{{0,45}}?\b{value}")
     after = compile_pattern(rf"\b{value}(?:,| is| was| as|\))*(?: [a-z']+){{0,4}}? (?:{words})\b")
 
     def find(text: str) -> list[Hit]:
@@ -211,9 +214,9 @@ routing_us = _beside(
     _valid_routing,
 )
 sort_code = _beside(
-    r"sort[ -]?code|branch code|bank code|blz|bsb",
+    r"sort[ -]?code|s/c|branch code|bank code|blz|bankleitzahl|bsb",
     "ROUTING",
-    r"(\d{2}[ -]?\d{2}[ -]?\d{2,4}|\d{3}-\d{3})\b",
+    r"(\d{2}[ -]?\d{2}[ -]?\d{2,4}|\d{3} \d{3} \d{2}|\d{3}-\d{3})\b",
     _digits(6, 8),
 )
 account = _beside(
@@ -231,14 +234,14 @@ routing_around = _around(
     _valid_routing,
 )
 sort_around = _around(
-    r"sort[ -]?codes?|sc|branch",
+    r"sort(?:[ -]?codes?)?|s/?c|branch",
     "ROUTING",
     r"(\d{2}-\d{2}-\d{2}|\d{2} \d{2} \d{2}|\d{6})\b",
     _digits(6, 6),
 )
 account_around = _around(
-    r"(?:account|acct|a/c|kontonummer|konto|cuenta|numero de compte|compte"
-    r"|rekening)(?: (?:number|no|nr|n))?",
+    r"(?:account|acct|acc|a/c|konto(?:nummer|nr)?|cuenta|compte|rekening(?:nummer)?|conto|conta)"
+    r"(?: (?:number|no|nr|n))?",
     "ACCOUNT",
     r"(\d{8}|\d{7,12}|\d{2,4}[ -]\d{3,4}[ -]\d{3,4}|\d{4}[ -]\d{4})\b",
     _digits(7, 17),
@@ -249,38 +252,55 @@ ssn_around = _around(
     r"(\d{3}[ .-]?\d{2}[ .-]?\d{4})\b",
     lambda value: _issued(value),
 )
-passport_around = _around(r"passport", "PASSPORT", r"([A-Z]{0,2}\d{6,9}[A-Z]?)\b", _digits(6, 9))
+PASSPORT = "passport|reisepass|pass-?(?:nummer|nr)|passeport|pasaporte|passaporto|paspoort"
+_PASSPORT = r"([A-Z]{0,2}\d{6,9}[A-Z]?|(?-i:[CFGHJKLMNPRTVWXYZ0-9]{9}))\b"
+passport_around = _around(PASSPORT, "PASSPORT", _PASSPORT, _digits(3, 9))
+_GERMAN = r"\d\d ?\d{6} ?(?-i:[A-Z]) ?\d{3}"  # social insurance, with a letter
 national_around = _around(
     r"sin|social insurance|nhs(?: number)?|tfn|tax file|aadhaar|bsn|pesel|tax (?:id|number"
     r"|code|reference)|utr|"
     r"national id(?:entity)?(?: (?:card|number))?|identity (?:card|number)|id (?:card|number)"
     r"|citizen(?:'s)? (?:service )?number|"
-    r"personnummer|cpf|curp|codice fiscale|fiscal code|securite sociale|insee|nir|dni|nie|nif"
-    r"|ppsn?|steuer-?id\w*|"
-    r"identifikationsnummer|burgerservicenummer|medicare|health (?:card|insurance) number"
+    r"personnummer|cpf|curp|codice fiscale|fiscal code|securite sociale|secu|insee|nir|dni|nie|nif"
+    r"|ppsn?|steuer-?(?:id\w*|nummer|nr)|"
+    r"id-?nr|sv-?nummer|(?:sozial|renten)versicherungsnummer"
+    r"|identifikationsnummer|burgerservicenummer|medicare|health (?:card|insurance) number"
     r"|driver number|insurance number",
     "NATIONAL_ID",
-    r"((?-i:[A-Z]{1,6} ?)?\d[\dA-Z]{0,15}(?:[ ./-][\dA-Z]*\d[\dA-Z]*){0,5}[A-Z]?)\b",
+    rf"({_GERMAN}|(?-i:[A-Z]{{1,6}} ?)?\d[\dA-Z]{{0,15}}"
+    r"(?:[ ./-][\dA-Z]*\d[\dA-Z]*){0,7}[A-Z]?)\b",
     _digits(7, 15),
 )
 _BANK_PAIR = compile_pattern(
     r"\b(\d{2}-\d{2}-\d{2})(?:[ ,;/|]+|\s+(?:and|with|account)\s+)(\d{8})\b"
 )
 
+_BANK_PAIR_US = compile_pattern(r"\b(\d{9})(?: ?[/|] ?|, |; | and )(\d{6,12})\b")
+
 
 def bank_pairs(text: str) -> list[Hit]:
-    """A UK sort code with the account number behind it."""
+    """A UK sort code or a US routing number with the account number behind it."""
     hits = list(_BANK_PAIR.finditer(text))
+    hits += (hit for hit in _BANK_PAIR_US.finditer(text) if _valid_routing(hit.group(1)))
     return [(*hit.span(1), "ROUTING") for hit in hits] + [(*hit.span(2), "ACCOUNT") for hit in hits]
 
 
-passport = _beside(r"passport", "PASSPORT", r"([A-Z]{0,2}\d{6,9}[A-Z]?)\b", _digits(6, 9))
+passport = _beside(PASSPORT, "PASSPORT", _PASSPORT, _digits(3, 9))
 licence = _beside(
-    r"(?:driving|driver'?s?)(?: \w+)? licen[sc]e|licen[sc]e number|dl",
+    r"(?:driving|driver'?s?)(?: \w+)? licen[sc]e|licen[sc]e number|dl|fuhrerschein(?:nummer)?"
+    r"|permis(?: de conduire)?|permiso de conducir|carnet de conducir|patente|rijbewijs",
     "LICENCE",
     r"([A-Z]{1,5}[- ]?\d[A-Z0-9 -]{4,16}\d[A-Z0-9]{0,3}|\d{7,9})\b",
     _digits(5, 14),
 )
+_UK_LICENCE = compile_pattern(r"\b(?-i:[A-Z9]{5}\d{6}[A-Z9]{2}[A-Z\d][A-Z]{2})\b")
+
+
+def licence_by_form(text: str) -> list[Hit]:
+    """UK driving licences, whose sixteen characters nothing else looks like."""
+    return [(*hit.span(), "LICENCE") for hit in _UK_LICENCE.finditer(text)]
+
+
 national_id = _beside(
     r"(?:national|tax(?:payer)?|identity|citizen|personal|fiscal)(?: (?:insurance|identity"
     r"|identification|id|security|reference))?(?: card)?(?: number| no\.?| id)|"
@@ -293,9 +313,12 @@ national_id = _beside(
     r"|taxpayer id(?: printed on the form)?|curp|rfc|medicare(?: number)?|medicaid|ein"
     r"|numero de securite sociale|ahv|svnr|cpr|pps(?:n)?|ppsn",
     "NATIONAL_ID",
-    r"((?-i:[A-Z]{1,6}[ -]?)?\d[\dA-Z]*(?:[ ./-]?[\dA-Z]*\d[\dA-Z]*){0,6}[A-Z]?)\b",
+    rf"({_GERMAN}|(?-i:[A-Z]{{1,6}}[ -]?)?\d[\dA-Z]*"
+    r"(?:[ ./-]?[\dA-Z]*\d[\dA-Z]*){0,7}[A-Z]?)\b",
     _digits(6, 15),
 )
+_FRENCH = compile_pattern(r"\b[1278] ?\d\d ?(?:0[1-9]|[1-9]\d) ?\d[\dAB] ?\d{3} ?\d{3} ?\d\d\b")
+_BELGIAN = compile_pattern(r"\b\d\d\.\d\d\.\d\d-\d{3}[.-]\d\d\b")
 _ITALIAN = compile_pattern(r"\b[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]\b")
 _SWISS = compile_pattern(r"\b756\.\d{4}\.\d{4}\.\d{2}\b")
 _SPANISH = compile_pattern(r"\b(?:[XYZ]-?)?\d{7,8}-?[A-HJ-NP-TV-Z]\b")
@@ -303,11 +326,18 @@ _SPANISH = compile_pattern(r"\b(?:[XYZ]-?)?\d{7,8}-?[A-HJ-NP-TV-Z]\b")
 
 def national_ids_by_form(text: str) -> list[Hit]:
     """National numbers whose form alone gives them away."""
+    from stdnum.be import nn
     from stdnum.ch import ssn as ahv
     from stdnum.es import dni, nie
+    from stdnum.fr import nir
     from stdnum.it import codicefiscale
 
-    checks = ((_ITALIAN, codicefiscale.is_valid), (_SWISS, ahv.is_valid))
+    checks = (
+        (_FRENCH, nir.is_valid),
+        (_BELGIAN, nn.is_valid),
+        (_ITALIAN, codicefiscale.is_valid),
+        (_SWISS, ahv.is_valid),
+    )
     found = [
         (*hit.span(), "NATIONAL_ID")
         for pattern, valid in checks

@@ -15,46 +15,50 @@ from inhouse.normalise import Span
 Figure = tuple[str, str]  # unit and plain decimal; an empty unit fits all
 
 _WORDS = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-    "twenty",
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen"),
+    *("eighteen", "nineteen"),
 ]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_POWERS = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9}
+_NUMBER = "|".join([*_WORDS, *_TENS, *_POWERS])
+# "two hundred and fifty", "a hundred", "forty-five"
+_SPELLED = (
+    rf"(?:an? (?={'|'.join(_POWERS)}))?(?:{_NUMBER})\b(?:(?:-| and | )(?:{_NUMBER})\b)*"
+    rf"(?: (?:and a half|point (?:{'|'.join(_WORDS[:10])})))?"
+)
 _UNITS = "%|per ?cent(?:age points?)?|pct|bps|basis points?"
 _SCALE = "thousand|million|billion|trillion|bn|mn|[km]"
+_CURRENCY = "dollars?|pounds?|euros?|usd|gbp|eur|cents?|pence"
+# What a firm counts about itself and its service, in figures or in words.
+_COUNTED = (
+    "(?:business|working|calendar) days?|seconds?|minutes?|branches|atms?|customers|clients"
+    "|members|savers|borrowers|households|families|people|countries|offices|locations|staff"
+    "|employees|advis[eo]rs"
+)
+_TIME = re.compile("day|second|minute", re.IGNORECASE)
+_MEASURED = "days?|months?|years?|weeks?|hours?|points|times|funds|shares|units"
 _FIGURE = re.compile(
     rf"(?P<sign>[£$€])\s?(?P<money>\d[\d,]*(?:\.\d+)?)(?:\s?(?P<scale>{_SCALE})\b)?"
     rf"|(?<![\w.,])(?P<share>\d[\d,]*(?:\.\d+)?)(?:[ -]?(?P<unit>{_UNITS})(?!\w))"
     r"|\b(?P<part>half|quarter|third)s? of (?:a|one) (?P<punit>per ?cent)\b"
-    rf"|\b(?P<word>{'|'.join(_WORDS)})(?: (?P<half>and a half|point (?:{'|'.join(_WORDS[:10])})))?"
-    r"[ -](?P<wunit>per ?cent)\b"
+    r"|\b(?P<piece>half|quarter) (?:of )?an? (?P<whole>thousand|million|billion)"
+    rf" (?P<coin>{_CURRENCY})\b"
+    rf"|\b(?P<spelled>{_SPELLED})[ -](?P<kind>per ?cent|{_CURRENCY}|{_COUNTED})\b"
+    rf"|\b(?P<of>{_SPELLED}|\d+) (?:out of|in) (?:every )?(?P<all>{_SPELLED}|\d+)\b"
     rf"|(?<![\w.,])(?P<amount>\d[\d,]*(?:\.\d+)?)(?:\s?(?P<scale2>{_SCALE}))?"
-    r"[ -](?P<currency>dollars?|pounds?|euros?|usd|gbp|eur)\b"
+    rf"[ -](?P<currency>{_CURRENCY})\b"
     r"|(?<![\w.,/$£€-])(?P<count>\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?(?= ?-?"
-    r"(?:business |working |calendar )?"
-    r"(?:days?|months?|years?|weeks?|hours?|minutes?|branches|atms?|customers|clients|people|points|times|"
-    r"countries|offices|staff|funds|shares|units|employees)\b))(?![\w%])",
+    rf"(?:{_COUNTED}|{_MEASURED})\b))(?![\w%])"
+    rf"|(?<![\w.,])(?P<bare>\d[\d,]*(?:\.\d+)?)\s?(?P<scale3>{_SCALE})\b"
+    r"|\b(?:since|founded in|established in|opened in) (?P<year>1[89]\d\d|20[0-2]\d)\b"
+    r"|\bscores? (?:of|above|over|below|under|at least) (?P<score>\d{3})\b",
     re.IGNORECASE,
 )
 _MANY = {"k": 3, "thousand": 3, "m": 6, "mn": 6, "million": 6, "b": 9, "bn": 9, "billion": 9}
-_SIGNS = {"d": "$", "p": "£", "u": "$", "g": "£", "e": "€"}
+_SIGNS = {"d": "$", "u": "$", "c": "¢", "g": "£", "e": "€"}
+_HUNDREDTHS = {"bp": "%", "¢": "$", "p": "£"}
+_PARTS = {"half": "0.5", "quarter": "0.25", "third": "0.33"}
 
 
 def figures(text: str) -> Iterator[tuple[Span, Figure]]:
@@ -67,19 +71,28 @@ def figures(text: str) -> Iterator[tuple[Span, Figure]]:
             unit = "bp" if groups["unit"][0] in "bB" else "%"
             value = _plain(groups["share"])
         elif groups["part"]:
-            value, unit = (
-                {"half": "0.5", "quarter": "0.25", "third": "0.33"}[groups["part"].lower()],
-                "%",
-            )
-        elif groups["count"]:
-            value, unit = _plain(groups["count"]), "n"
-        elif groups["word"]:
-            value, unit = _spoken(groups["word"], groups["half"]), "%"
-        else:
+            value, unit = _PARTS[groups["part"].lower()], "%"
+        elif groups["piece"]:
+            value = _shift(_PARTS[groups["piece"].lower()], _MANY[groups["whole"].lower()])
+            unit = _unit(groups["coin"])
+        elif groups["spelled"]:
+            value, unit = _spoken(groups["spelled"]), _unit(groups["kind"])
+            if unit == "n" and len(value) < 2 and not _TIME.search(groups["kind"]):
+                continue  # "two branches" is a matter of grammar, not a statistic
+        elif groups["of"]:
+            some, whole = _spoken(groups["of"]), _spoken(groups["all"])
+            if Decimal(some) >= Decimal(whole):
+                continue  # "two in one" is no share
+            value, unit = f"{some}/{whole}", "n"
+        elif groups["amount"]:
             value = _plain(groups["amount"], groups["scale2"])
-            unit = _SIGNS[groups["currency"][0].lower()]
-        if unit == "bp":
-            value, unit = _shift(value, -2), "%"
+            unit = _unit(groups["currency"])
+        elif groups["bare"]:  # "100K" may be of anything
+            value, unit = _plain(groups["bare"], groups["scale3"]), ""
+        else:
+            value, unit = _plain(groups["count"] or groups["year"] or groups["score"]), "n"
+        if unit in _HUNDREDTHS:
+            value, unit = _shift(value, -2), _HUNDREDTHS[unit]
         yield found.span(), (unit, value)
 
 
@@ -103,11 +116,34 @@ def _shift(number: str, places: int) -> str:
     return format(value.normalize(), "f")
 
 
-def _spoken(word: str, half: str | None) -> str:
-    value = str(_WORDS.index(word.lower()))
-    if half:
-        value += ".5" if "half" in half.lower() else f".{_WORDS.index(half.lower().split()[-1])}"
-    return _shift(value, 0)
+def _unit(word: str) -> str:
+    """The unit that a word names: "%", a currency's sign, "p" for pence, or "n" for things."""
+    word = word.lower()
+    if word.startswith("per"):
+        return "%" if "cent" in word else "n"
+    if re.fullmatch(_CURRENCY, word):
+        return {"pe": "p", "po": "£"}.get(word[:2]) or _SIGNS[word[0]]
+    return "n"
+
+
+def _spoken(words: str) -> str:
+    """The plain decimal of a number in words ("two hundred and fifty"), or of one in figures."""
+    if words.isdigit():
+        return _shift(words, 0)
+    said, _, tenths = words.lower().partition(" point ")
+    said, half, _ = said.partition(" and a half")
+    whole = group = 0
+    for word in re.findall(r"[a-z]+", said):
+        if word == "hundred":
+            group = max(group, 1) * 100
+        elif word in _POWERS:
+            whole, group = whole + max(group, 1) * 10 ** _POWERS[word], 0
+        elif word in _TENS:
+            group += 10 * (_TENS.index(word) + 2)
+        elif word in _WORDS:
+            group += _WORDS.index(word)
+    decimals = f".{_WORDS.index(tenths)}" if tenths else ".5" if half else ""
+    return _shift(f"{whole + group}{decimals}", 0)
 
 
 # --- readability -------------------------------------------------------------------------------

@@ -50,9 +50,12 @@ cost costs crook curry dame date debt deeds draft equity estate exchange an to h
 no so do ma li le la de da di van von der den ten bin al el
 """
 _ORDINARY = frozenset(_ORDINARY_WORDS.split())
+_TITLES = (
+    r"mr|mrs|ms|miss|mx|dr|prof|sir|dame|lady|lord|dear|herrn?|frau|familie|mme|mlle|madame|monsieur"
+    r"|senora?|senorita|sra?|srta|don|dona|signora?|signor|sig|dott|mevrouw|meneer|mevr|dhr|pani?"
+)
 _LEAD = (
-    r"(?:mr|mrs|ms|miss|mx|dr|prof|sir|dame|lady|lord|dear|hi|hello|hey|customer|client|named|ca"
-    r"lled|"
+    rf"(?:{_TITLES}|hi|hello|hey|customer|client|named|called|"
     r"mister|madam|attn|attention|fao|regards|sincerely|thanks|cheers|signed|with|from|by|to|for"
     r"|and|"
     r"tell|ask|asked|told|told|met|saw|call|contact|email|phone|about|that|if|when|because|while|"
@@ -155,7 +158,7 @@ class Names:
             return 0
         if not word[0].isupper() or len(stem) < 2:
             return 0
-        titled = bool(_TITLE.search(text[max(0, start - 8) : start]))
+        titled = bool(_TITLE.search(text[max(0, start - 12) : start]))
         if self._is_other(text, words, stems, at) and not titled:
             return 0
         if titled:
@@ -193,11 +196,9 @@ class Names:
 
 
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*(?:'[^\W\d_]{2,})?")
-_TITLE = re.compile(
-    r"\b(?:mr|mrs|ms|miss|mx|dr|prof|sir|dame|lady|lord|dear)\.?\s+$", re.IGNORECASE
-)
+_TITLE = re.compile(rf"\b(?:{_TITLES})\.?\s+$", re.IGNORECASE)
 _TITLE_WORD = re.compile(
-    r"mr|mrs|ms|miss|mx|dr|prof|sir|dame|lady|lord|dear|hi|hello|hey|thanks|customer|client|and|"
+    rf"{_TITLES}|hi|hello|hey|thanks|customer|client|and|"
     r"for|to|"
     r"from|please|madam|mister|good|morning|afternoon|evening|[a-z]+ly",
     re.IGNORECASE,
@@ -224,7 +225,8 @@ _NOT_NAME = re.compile(
     re.IGNORECASE,
 )
 _THING_NEXT = re.compile(
-    r" (?:\d|period|days?|scheme|fund|street|road|account|rate|price|bank|card|twain|up|down|of)"
+    r" (?:\d|period|days?|scheme|& (?:Partners|Co|Sons|Associates)|fund|"
+    r"street|road|account|rate|price|bank|card|twain|up|down|of)"
     r"\b|-|\d",
     re.IGNORECASE,
 )

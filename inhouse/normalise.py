@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -39,119 +40,78 @@ _LETTERS = re.compile(r"[^\W\d_]")
 _WORD = re.compile(r"[^\W\d_]+")
 _BLOCK_OTHER = re.compile("[Ͱ-ϿЀ-ӿ֐-ۿऀ-෿฀-๿ᄀ-ᇿ぀-ヿ㐀-鿿가-힯]")
 # English's most frequent function words, and none that is frequent in another language, too.
-_ENGLISH = frozenset(
-    [
-        "the",
-        "and",
-        "of",
-        "to",
-        "is",
-        "are",
-        "you",
-        "your",
-        "we",
-        "our",
-        "that",
-        "this",
-        "it",
-        "for",
-        "with",
-        "not",
-        "be",
-        "have",
-        "has",
-        "can",
-        "will",
-        "from",
-        "or",
-        "as",
-        "at",
-        "by",
-        "on",
-        "if",
-        "any",
-        "they",
-        "their",
-        "there",
-        "which",
-        "would",
-        "should",
-        "may",
-        "more",
-        "than",
-        "when",
-        "please",
-        "thank",
-        "thanks",
-        "i",
-        "my",
-        "do",
-        "does",
-        "was",
-        "were",
-        "been",
-        "but",
-        "what",
-        "how",
-        "no",
-        "yes",
-    ]
-)
+_FUNCTION_WORDS = """
+the and of to is are you your we our that this it for with not be have has can will from or as at
+by on if any they their there which would should may more than when please thank thanks i my do
+does was were been but what how no yes
+"""
+_ENGLISH = frozenset(_FUNCTION_WORDS.split())
 
 
 @dataclass(frozen=True)
 class Normalised:
-    """A text to look at. ``_breaks`` and ``_shifts`` say how far its characters have moved."""
+    """A text to look at, and the one ``written``. ``_breaks`` and ``_places`` map one to the other.
+
+    Runs alternate: plain stretches at even places, replaced ones at odd ones.
+    """
 
     text: str
-    length: int
+    written: str
     _breaks: tuple[int, ...] = (0,)
     _places: tuple[int, ...] = (0,)
 
     def original(self, start: int, end: int) -> Span:
-        """The span of the original text that reads as ``text[start:end]``."""
-        if end <= start:
-            return self._place(start), self._place(start)
-        return self._place(start), min(self._after(end - 1), self.length)
+        """The span of the original text that reads as ``text[start:end]``.
+
+        An accent that is a character of its own belongs to the letter that it stands on.
+        """
+        first = self._place(start)
+        last = self._after(end - 1) if end > start else first
+        while first < last < len(self.written) and _is_accent(self.written[last]):
+            last += 1
+        return first, last
 
     def _place(self, at: int) -> int:
         run = bisect_right(self._breaks, at) - 1
-        if self._replaced(run):
-            return self._places[run]
-        return self._places[run] + at - self._breaks[run]
+        moved = 0 if run % 2 else at - self._breaks[run]
+        return self._places[run] + moved
 
     def _after(self, at: int) -> int:
-        """Where the original character behind the one that shows at ``at`` begins."""
+        """Where what follows the original of the character at ``at`` begins."""
         run = bisect_right(self._breaks, at) - 1
-        if self._replaced(run):
-            return self._places[run] + 1
-        return self._places[run] + at - self._breaks[run] + 1
+        return self._places[run + 1] if run % 2 else self._place(at) + 1
 
-    def _replaced(self, run: int) -> bool:
-        # Runs alternate: plain stretches at even places, replaced characters at odd ones.
-        return run % 2 == 1
+
+def _is_accent(character: str) -> bool:
+    return unicodedata.category(character) in ("Mn", "Me")
 
 
 def normalise(text: str) -> Normalised:
     """The text as it reads: look-alikes become Latin, invisible characters go. Linear in it."""
     if text.isascii() and "`" not in text:
-        return Normalised(text, len(text))
+        return Normalised(text, text)
+    changes = (
+        (found.start(), found.end(), shown)
+        for found in _OTHER.finditer(text)
+        if (shown := _shown(found.group())) != found.group()
+    )
+    return rewritten(text, changes)
+
+
+def rewritten(text: str, changes: Iterable[tuple[int, int, str]]) -> Normalised:
+    """A text with other words at some places: ``(start, end, words)``, in order and apart."""
     pieces: list[str] = []
     breaks, places = [0], [0]
     written = read = 0
-    for found in _OTHER.finditer(text):
-        shown = _shown(found.group())
-        if shown == found.group():
-            continue
-        at = found.start()
-        pieces += [text[read:at], shown]
-        written += at - read
+    for start, end, shown in changes:
+        pieces += [text[read:start], shown]
+        written += start - read
         breaks += [written, written + len(shown)]
-        places += [at, at + 1]
+        places += [start, end]
         written += len(shown)
-        read = at + 1
+        read = end
     pieces.append(text[read:])
-    return Normalised("".join(pieces), len(text), tuple(breaks), tuple(places))
+    return Normalised("".join(pieces), text, tuple(breaks), tuple(places))
 
 
 @lru_cache(maxsize=8192)
@@ -164,6 +124,8 @@ def _shown(character: str) -> str:
     if character in _KEPT:
         return character
     kind = unicodedata.category(character)
+    if kind == "Cs":  # half a character, which cannot be written as UTF-8
+        return "\ufffd"
     if kind in ("Cf", "Mn", "Me", "Cc") or 0xFE00 <= ord(character) <= 0xFE0F:
         return ""
     if character in "\u115f\u1160\u3164\uffa0\u2800":  # letters that show nothing

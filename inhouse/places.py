@@ -29,7 +29,8 @@ _THING = compile_pattern(
     r"lei|fund|share|meter|catalogue|membership|loyalty|bond|note|security|crn|company"
     r"|registration|"
     r"vat|id of the \w+|timestamp|unix time|hash|commit|revision|firmware|page|chapter|figure"
-    r"|table)s?"
+    r"|table|bestell(?:ung|nummer)|auftrag|rechnung|vorgang|aktenzeichen|commande|facture|dossier"
+    r"|pedido|factura|expediente|ordine|fattura|pratica|factuur)s?"
     r"(?:'s)?(?: (?:number|no|nr|id|code|reference|ref|#))?\.?\s*(?:is|was|of|:|#|-|=|\(|no\.?)*\s*"
     r"#?(?-i:[A-Z]{0,5}[-#/])?\s*$"
 )

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from inhouse import spoken
 from inhouse.detectors import DETECTORS, TYPES
 from inhouse.names import Names
 from inhouse.normalise import normalise
@@ -31,7 +32,7 @@ from inhouse.places import Hit
 from inhouse.public_contacts import KINDS, PublicContacts
 from inhouse.run import command
 
-__all__ = ["TYPES", "Entity", "Names", "scan", "scan_seen"]
+__all__ = ["TYPES", "Entity", "Names", "Supplied", "scan", "scan_seen"]
 
 # A supplied model behind the same function: text in, entities out (spans of that text).
 Extra = Callable[[str], Iterable["Entity"]]
@@ -72,17 +73,59 @@ def scan(
     return _apart(found)
 
 
+@dataclass(frozen=True)
+class Supplied:
+    """The scan with what a firm adds to it. Called with a text, it finds like :func:`scan`."""
+
+    names: Names | None = None
+    extra: tuple[Extra, ...] = ()
+    public: PublicContacts | None = None
+
+    @classmethod
+    def read(
+        cls,
+        names: str | Path | None = None,
+        ner_model: str | Path | None = None,
+        allow: str | Path | None = None,
+    ) -> Supplied:
+        """From a customer list, a folder with a model that labels names, a list of own contacts.
+
+        Raises:
+            InputError: one of them cannot be read, or holds nothing to use.
+        """
+        extra: tuple[Extra, ...] = ()
+        if ner_model:
+            from inhouse.recognisers import Recogniser  # loads torch, which patterns do without
+
+            extra = (Recogniser(str(ner_model)),)
+        listed = Names.read(Path(names)) if names else None
+        return cls(listed, extra, PublicContacts.read(Path(allow)) if allow else None)
+
+    def __call__(self, text: str) -> list[Entity]:
+        """Personal data in a text, in order."""
+        return scan(text, self.names, self.extra, self.public)
+
+
 def _inside(entity: Entity, places: Sequence[tuple[int, int]]) -> bool:
     return any(start <= entity.start and entity.end <= end for start, end in places)
 
 
 def scan_seen(text: str) -> list[Entity]:
     """Structured personal data in a text that is normalised already."""
-    hits: list[Hit] = []
-    for detector in DETECTORS:
-        if any(sign in text for sign in detector.signs) or detector.needs(text):
-            hits += detector.find(text)
+    hits = _hits(text)
+    read = spoken.in_digits(text)
+    if read is not None:
+        hits += [(*read.original(start, end), kind) for start, end, kind in _hits(read.text)]
     return _apart([Entity(start, end, kind) for start, end, kind in hits])
+
+
+def _hits(text: str) -> list[Hit]:
+    return [
+        hit
+        for detector in DETECTORS
+        if any(sign in text for sign in detector.signs) or detector.needs(text)
+        for hit in detector.find(text)
+    ]
 
 
 def _apart(found: list[Entity]) -> list[Entity]:

@@ -10,15 +10,12 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from inhouse.errors import GateError, InputError
-from inhouse.files import read_utf8, sha256, write_atomically
-from inhouse.names import Names
-from inhouse.privacy import Extra, scan
-from inhouse.public_contacts import PublicContacts
+from inhouse.files import json_lines, read_utf8, sha256, write_atomically
+from inhouse.privacy import Supplied
 from inhouse.scrubbing import (
     TEXT_FIELDS,
     Pseudonyms,
@@ -33,7 +30,7 @@ from inhouse.scrubbing import (
 
 def scan_files(words: argparse.Namespace) -> None:
     """Say where personal data stands, never what it is; exit 2 if there is any."""
-    search = partial(scan, **_supplied(words))
+    search = _supplied(words)
     counts: Counter[str] = Counter()
     number = 0
     for path in words.files:
@@ -58,8 +55,8 @@ def scan_files(words: argparse.Namespace) -> None:
 
 def scrub_files(words: argparse.Namespace) -> None:
     """Write each file's records with what was found replaced; the original is left alone."""
-    supplied = _supplied(words)
-    search, public = partial(scan, **supplied), supplied["public"]
+    search = _supplied(words)
+    public = search.public
     source = f"{words.allow.name}, sha256 {sha256(words.allow)[:12]}" if public else ""
     key = read_key(words.key) if words.key else None
     if words.out and len(words.files) > 1:
@@ -68,8 +65,9 @@ def scrub_files(words: argparse.Namespace) -> None:
     number = 0
     for path in words.files:
         out = words.out or path.with_name(f"{path.stem}.clean{path.suffix}")
-        if out.exists() and out.samefile(path):
-            raise InputError(f"{out} is the file that is read: give another --out")
+        if out.exists() and (out.is_dir() or out.samefile(path)):
+            what = "a folder" if out.is_dir() else "the file that is read"
+            raise InputError(f"{out} is {what}: give another --out")
         origin = sha256(path) if path.is_file() else ""
         lines = []
         for line, record in _records(path):
@@ -80,28 +78,23 @@ def scrub_files(words: argparse.Namespace) -> None:
             if public:
                 made = cleared_by_list(made, public, source)
             lines.append(_line(path, made))
-        write_atomically(out, "".join(lines))
+        try:
+            write_atomically(out, "".join(lines))
+        except OSError as error:
+            raise InputError(f"cannot write {out}: {error.strerror}: give another --out") from None
         print(f"wrote {out}")
     _say(number, total)
 
 
-def _supplied(words: argparse.Namespace) -> dict[str, Any]:
-    """What the firm adds to the patterns, as :func:`scan` takes it."""
-    return {
-        "names": Names.read(words.names) if words.names else None,
-        "extra": [_recogniser(str(words.ner_model))] if words.ner_model else [],
-        "public": PublicContacts.read(words.allow) if words.allow else None,
-    }
-
-
-def _recogniser(folder: str) -> Extra:
-    from inhouse.recognisers import Recogniser  # loads torch, which patterns do without
-
-    found = Recogniser(folder)
-    used = ", ".join(f"{label} as {kind}" for label, kind in found.types.items())
-    unused = f"; not used: {', '.join(found.unused)}" if found.unused else ""
-    print(f"{folder}: {used}{unused}", file=sys.stderr)
-    return found
+def _supplied(words: argparse.Namespace) -> Supplied:
+    """What the firm adds to the patterns; says which of a model's labels are used."""
+    supplied = Supplied.read(words.names, words.ner_model, words.allow)
+    recognisers: tuple[Any, ...] = supplied.extra
+    for model in recognisers:
+        used = ", ".join(f"{label} as {kind}" for label, kind in model.types.items())
+        unused = f"; not used: {', '.join(model.unused)}" if model.unused else ""
+        print(f"{words.ner_model}: {used}{unused}", file=sys.stderr)
+    return supplied
 
 
 def _line(path: Path, record: dict[str, Any]) -> str:
@@ -121,23 +114,11 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         InputError: with file and line; never with what stands there.
     """
-    text = read_utf8(path)
     if path.suffix not in (".jsonl", ".json"):
-        yield 1, {"text": text}
+        yield 1, {"text": read_utf8(path)}
         return
-    seen = False
-    for line, row in enumerate(text.split("\n"), start=1):
-        if not row.strip():
-            continue
-        try:
-            record = json.loads(row)
-        except ValueError as error:
-            where = getattr(error, "colno", "")
-            raise InputError(f"{path}, line {line}: not JSON at column {where}") from None
-        if not isinstance(record, dict) or not texts_of(record):
+    for line, record in json_lines(path):
+        if not texts_of(record):
             fields = ", ".join(TEXT_FIELDS)
-            raise InputError(f"{path}, line {line}: expected an object with one of {fields}")
-        seen = True
+            raise InputError(f"{path}, line {line}: no text in any of the fields {fields}")
         yield line, record
-    if not seen:
-        raise InputError(f"{path} holds no record")

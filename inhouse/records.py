@@ -22,6 +22,24 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from inhouse.errors import InputError
 from inhouse.files import write_atomically
 
+# TRL's published shapes by the columns that tell them apart, the most telling first: the record
+# that each becomes, and what to say to who gave it to something else.
+SHAPES = (
+    ("Preference", {"chosen", "rejected"}, "a preference, which `python -m rlhf.dpo` reads"),
+    ("Verdict", {"prompt", "completion", "label"}, "a verdict, which `python -m rlhf.kto` reads"),
+    ("Demonstration", {"messages"}, "a demonstration, which `python -m sft` reads"),
+    ("Demonstration", {"prompt", "completion"}, "a demonstration, which `python -m sft` reads"),
+    ("", {"prompt", "completions", "labels"}, "stepwise supervision, which no stage reads"),
+    ("Prompt", {"prompt"}, "a prompt without an answer: add what is to be learned"),
+    (
+        "",
+        {"text"},
+        "plain text, which has no turns: write it as messages, or prompt and completion",
+    ),
+)
+# What TRL's templates would render and inhouse.chat does not.
+NOT_RENDERED = ("tools", "images", "image", "chat_template_kwargs")
+
 Role = Literal["system", "user", "assistant"]
 Choice = Literal["a", "b", "tie"]
 
@@ -201,6 +219,11 @@ class Preference(Record):
         if not isinstance(data, dict) or not {"chosen", "rejected"} <= set(data):
             return data
         chosen, rejected = data["chosen"], data["rejected"]
+        if "prompt" not in data and isinstance(chosen, str):
+            raise ValueError(
+                "there is no prompt, and in plain text nobody can tell it from the answer: add "
+                "prompt, or write chosen and rejected as messages, whose shared beginning it is"
+            )
         if "prompt" not in data and isinstance(chosen, list) and isinstance(rejected, list):
             shared = 0
             for left, right in zip(chosen, rejected, strict=False):
@@ -320,6 +343,12 @@ def _validate(
             value = json.loads(row.decode("utf-8")) if isinstance(row, bytes) else row
             if not isinstance(value, dict):
                 raise TypeError(f"expected a JSON object, found {type(value).__name__}")
+            ignored = next((key for key in NOT_RENDERED if value.get(key)), None)
+            if ignored:
+                raise TypeError(
+                    f"holds {ignored!r}, which is not rendered, so that a model would learn "
+                    "without it: take the column out, or write it into the turns"
+                )
             record = kind.model_validate(value)
             name = value.get("id")
             if isinstance(name, str | int) and name in seen:
@@ -329,7 +358,7 @@ def _validate(
         except json.JSONDecodeError as error:
             fault = f"not JSON: {error.msg} at column {error.colno}"
         except ValidationError as error:
-            fault = _first_fault(error)
+            fault = _first_fault(error) + _other_shape(value, kind)
         except TypeError as error:
             fault = str(error)
         else:
@@ -355,7 +384,18 @@ def _validate(
 def _first_fault(error: ValidationError) -> str:
     fault = error.errors()[0]
     field = ".".join(str(part) for part in fault["loc"]) or "record"
-    return f"field {field!r}: {fault['msg'].removeprefix('Value error, ')}"
+    found = f", found {fault['input']!r}" if fault["type"] == "literal_error" else ""
+    return f"field {field!r}: {fault['msg'].removeprefix('Value error, ')}{found}"
+
+
+def _other_shape(row: dict[str, Any], kind: type[Record]) -> str:
+    """In words what a row is, if a user's file was given to a command that reads another shape."""
+    if kind.__name__ not in {name for name, _, _ in SHAPES}:
+        return ""
+    for name, columns, words in SHAPES:
+        if columns <= row.keys():
+            return "" if name == kind.__name__ else f" (this is {words})"
+    return ""
 
 
 def to_line(record: Record) -> str:

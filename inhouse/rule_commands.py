@@ -10,6 +10,7 @@ Records in: replies, as plain text or as JSON Lines with ``prompt`` (string or m
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import sys
 from collections import Counter
@@ -17,10 +18,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from inhouse.errors import GateError, InputError
-from inhouse.house_rules import HouseRules, check_example, checked_language, load, shown
+from inhouse.files import json_lines, read_utf8
+from inhouse.house_rules import (
+    HouseRules,
+    check_example,
+    checked_language,
+    load,
+    places_of,
+    shown,
+)
 from inhouse.house_rules import guidelines as page
 from inhouse.measures import Figure, approved, figures
 from inhouse.records import Finding, Message, Record
@@ -50,11 +59,28 @@ class Fact(Record):
     text: str = ""
     figures: list[str | int | float] = Field(default_factory=list)
 
+    @model_validator(mode="after")
+    def _holds_figures(self) -> Fact:
+        bare = [figure for figure in self.figures if not approved(str(figure))[1]]
+        if bare:
+            raise ValueError(f"{bare[0]!r} of {self.id} is no figure: write it in digits")
+        if not self.text.strip() and not self.figures:
+            raise ValueError(f"{self.id} has neither text nor figures")
+        return self
+
 
 class Facts(Record):
     """A firm's approved fact sheet."""
 
     facts: list[Fact]
+
+    @model_validator(mode="after")
+    def _one_of_each_id(self) -> Facts:
+        seen = Counter(fact.id for fact in self.facts)
+        twice = next((name for name, count in seen.items() if count > 1), None)
+        if twice is not None:
+            raise ValueError(f"two facts are called {twice}")
+        return self
 
 
 def check(words: argparse.Namespace) -> None:
@@ -62,6 +88,7 @@ def check(words: argparse.Namespace) -> None:
     rules = load(words.rules)
     facts = approved_figures(words.facts) if words.facts else None
     counts: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
     replies = [(path, line, reply) for path in words.files for line, reply in replies_in(path)]
     for path, line, reply in replies:
         found = rules.check(
@@ -72,6 +99,8 @@ def check(words: argparse.Namespace) -> None:
             facts=facts,
         )
         counts.update(finding.severity for finding in found)
+        if reply.jurisdiction and not places_of(reply.jurisdiction) & rules.places:
+            unknown[reply.jurisdiction] += 1
         if not checked_language(reply.response):
             counts["other language"] += 1
             print(
@@ -84,6 +113,13 @@ def check(words: argparse.Namespace) -> None:
         else:
             for finding in found:
                 print(as_text(path, line, finding, rules.rule(finding.rule)))
+    for place, number in unknown.items():
+        print(
+            f"{number} records are of {place!r}, which no rule names (they name "
+            f"{', '.join(sorted(rules.places)) or 'none'}): only rules for every jurisdiction "
+            "were applied to them",
+            file=sys.stderr,
+        )
     _say(rules, counts, len(replies), facts is not None)
     if counts["blocker"]:
         raise GateError(f"{counts['blocker']} findings of blocker rules, expected none")
@@ -123,15 +159,14 @@ def _say(rules: HouseRules, counts: Counter[str], records: int, facts: bool) -> 
 
 
 def test(words: argparse.Namespace) -> None:
-    """Loading runs the examples; say how many held."""
+    """Loading runs the examples; say how many held. A rule past its review is exit 2."""
     rules = load(words.rules)
     machine = [rule for rule in rules.rules if rule.by_machine]
     examples = sum(len(rule.bad) + len(rule.good) for rule in machine)
     print(f"{words.rules}: {len(machine)} rules keep their {examples} examples")
     for name, reason in rules.not_checked(facts=True).items():
         print(f"{name}: {reason}")
-    for rule in rules.overdue():
-        print(f"{rule.id}: was to be reviewed by {rule.review_by}, owner {rule.owner}")
+    rules.check_reviewed()
 
 
 def explain(words: argparse.Namespace) -> None:
@@ -160,21 +195,36 @@ def explain(words: argparse.Namespace) -> None:
 def diff(words: argparse.Namespace) -> None:
     """Rules added, gone and changed, and what changed in each."""
     old, new = load(words.old), load(words.new)
-    before, after = ({rule.id: rule for rule in rules.rules} for rules in (old, new))
+    # As data: where in its file a rule stands is no difference.
+    before, after = ({r.id: r.model_dump() for r in rules.rules} for rules in (old, new))
     for name in before.keys() - after.keys():
-        print(f"gone     {name} {before[name].title}")
+        print(f"gone     {name} {before[name]['title']}")
     for name, rule in after.items():
         if name not in before:
-            print(f"new      {name} {rule.title} ({rule.severity})")
+            print(f"new      {name} {rule['title']} ({rule['severity']})")
         elif rule != before[name]:
-            was, now = before[name].model_dump(), rule.model_dump()
-            keys = [key for key in now if now[key] != was[key]]
+            keys = [key for key in rule if rule[key] != before[name][key]]
             print(f"changed  {name}: {', '.join(keys)}")
             for key in keys:
-                if not isinstance(now[key], list | dict):
-                    print(f"           {key}: {was[key]} -> {now[key]}")
+                for line in _changes(key, before[name][key], rule[key]):
+                    print(f"           {line}")
     if before == after:
         print("no rule differs")
+
+
+def _changes(key: str, was: Any, now: Any) -> list[str]:
+    """What changed in one key: a value by another, a list by what went and what came."""
+    if not isinstance(now, list):
+        return [f"{key}: {was or 'nothing'} -> {now or 'nothing'}"]
+    gone = [f"- {key}: {_short(item)}" for item in was if item not in now]
+    return gone + [f"+ {key}: {_short(item)}" for item in now if item not in was]
+
+
+def _short(item: Any) -> str:
+    """A list's item on one line; a pattern with its lists filled in may take pages."""
+    text = item["response"] if isinstance(item, dict) and "response" in item else str(item)
+    text = " ".join(text.split())
+    return text if len(text) <= 200 else text[:197] + "..."
 
 
 def coverage(words: argparse.Namespace) -> None:
@@ -211,12 +261,13 @@ def replies_in(path: Path) -> Iterator[tuple[int, Reply]]:
         InputError: with file and line.
     """
     if path.suffix not in (".jsonl", ".json"):
-        text = _text(path)
+        text = read_utf8(path)
         if not text.strip():
             raise InputError(f"{path} is empty: expected a reply")
         yield 1, Reply(response=text)
         return
     for line, value in json_lines(path):
+        _check_keys(value, Reply, f"{path}, line {line}")
         try:
             yield line, Reply.model_validate(value)
         except ValidationError as error:
@@ -224,43 +275,25 @@ def replies_in(path: Path) -> Iterator[tuple[int, Reply]]:
 
 
 def texts_in(path: Path) -> Iterator[tuple[int, str]]:
-    """Everything an assistant says in a file of demonstrations, preferences or replies."""
-    for line, value in json_lines(path):
-        said = [value[key] for key in ("messages", "chosen", "completion") if key in value]
-        turns = [turn for part in said if isinstance(part, list) for turn in part]
-        texts = [
-            t["content"] for t in turns if isinstance(t, dict) and t.get("role") == "assistant"
-        ]
-        texts += [part for part in [*said, value.get("response")] if isinstance(part, str)]
-        if not texts:
-            raise InputError(f"{path}, line {line}: no assistant's words (messages, response …)")
-        for text in texts:
-            yield line, str(text)
-
-
-def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Every object of a JSON Lines file with its line.
+    """Everything an assistant says in a file of demonstrations, preferences or replies.
 
     Raises:
         InputError: with file and line.
     """
-    seen = 0
-    for line, row in enumerate(_text(path).split("\n"), start=1):
-        if not row.strip():
-            continue
-        seen += 1
-        try:
-            value = json.loads(row)
-        except ValueError as error:
-            where = getattr(error, "colno", "")
-            raise InputError(f"{path}, line {line}: not JSON at column {where}") from None
-        if not isinstance(value, dict):
-            raise InputError(
-                f"{path}, line {line}: expected an object, found {type(value).__name__}"
-            )
-        yield line, value
-    if not seen:
-        raise InputError(f"{path} holds no record")
+    for line, value in json_lines(path):
+        said = [value[key] for key in ("messages", "chosen", "completion") if key in value]
+        turns = [turn for part in said if isinstance(part, list) for turn in part]
+        texts: list[Any] = [
+            turn.get("content")
+            for turn in turns
+            if isinstance(turn, dict) and turn.get("role") == "assistant"
+        ]
+        alone = [value.get(key) for key in ("chosen", "completion", "response")]
+        texts += [part for part in alone if isinstance(part, str)]
+        if not texts or not all(isinstance(text, str) for text in texts):
+            raise InputError(f"{path}, line {line}: no assistant's words (messages, response …)")
+        for text in texts:
+            yield line, text
 
 
 def approved_figures(path: Path) -> frozenset[Figure]:
@@ -269,26 +302,44 @@ def approved_figures(path: Path) -> frozenset[Figure]:
     Raises:
         InputError: the file is not in the shape named above.
     """
+    text = read_utf8(path)
     try:
-        facts = Facts.model_validate(json.loads(_text(path))).facts
+        sheet = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        where = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise InputError(f"{path}{where}: not JSON; expected {_SHEET}") from None
+    if not isinstance(sheet, dict):
+        raise InputError(f"{path}: expected {_SHEET}, found a {type(sheet).__name__}")
+    _check_keys(sheet, Facts, str(path))
+    for number, fact in enumerate(sheet["facts"] if isinstance(sheet.get("facts"), list) else []):
+        if isinstance(fact, dict):
+            _check_keys(fact, Fact, f"{path}, fact {number + 1}")
+    try:
+        facts = Facts.model_validate(sheet).facts
     except ValidationError as error:
-        raise InputError(f"{path}: {_fault(error)}") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON: {error}") from None
+        raise InputError(f"{path}: {_fault(error)}; expected {_SHEET}") from None
     listed = {approved(str(figure)) for fact in facts for figure in fact.figures}
     return frozenset(listed | {figure for fact in facts for _, figure in figures(fact.text)})
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 at byte {error.start}") from None
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
+_SHEET = '{"facts": [{"id", "text", "figures": [...]}]}'
+
+
+def _check_keys(record: dict[str, Any], kind: type[Record], where: str) -> None:
+    """Refuse a key that is a known one misspelt; records may have keys of their own besides.
+
+    Raises:
+        InputError: names it and the known one.
+    """
+    missing = kind.model_fields.keys() - record.keys()
+    for key in record.keys() - kind.model_fields.keys():
+        like = difflib.get_close_matches(key, missing, n=1, cutoff=0.8)
+        if like:
+            raise InputError(f"{where}: unknown key {key!r}; did you mean {like[0]}?")
 
 
 def _fault(error: ValidationError) -> str:
     fault = error.errors()[0]
     field = ".".join(str(part) for part in fault["loc"]) or "record"
-    return f"field {field!r}: {fault['msg'].removeprefix('Value error, ')}"
+    said = "is missing" if fault["type"] == "missing" else fault["msg"]
+    return f"field {field!r}: {said.removeprefix('Value error, ')}"

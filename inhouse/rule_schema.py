@@ -6,6 +6,7 @@ that means nothing is refused rather than ignored.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Sequence
 from datetime import date
@@ -17,8 +18,8 @@ import re2
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from inhouse.checkers import FORMATS
-from inhouse.clauses import FRAMES, GAPS, compile_pattern
-from inhouse.config import load_yaml
+from inhouse.clauses import FRAMES, GAPS, new_set
+from inhouse.config import line_of, load_yaml
 from inhouse.errors import InputError
 from inhouse.measures import METRICS
 from inhouse.privacy import TYPES
@@ -118,6 +119,7 @@ class Rule(Strict):
     effective_from: date | None = None
     review_by: date | None = None
     _parts: dict[str, list[str]] = PrivateAttr(default_factory=dict)
+    _line: int = PrivateAttr(default=0)
 
     @model_validator(mode="after")
     def _kind_has_what_it_needs(self) -> Rule:
@@ -143,6 +145,11 @@ class Rule(Strict):
     def parts(self, pattern: str) -> list[str]:
         """The words that all must be there for a pattern to match: itself, or its parts."""
         return self._parts.get(pattern, [pattern])
+
+    @property
+    def place(self) -> str:
+        """Where the rule stands in its file, and its name: "line 12: PROM-01"."""
+        return f"line {self._line}: {self.id}"
 
     @property
     def by_machine(self) -> bool:
@@ -173,14 +180,17 @@ def read(path: Path) -> RuleFile:
         file = RuleFile.model_validate(_plain(document))
     except ValidationError as error:
         raise InputError(_where(path, document, error)) from None
+    for at, rule in enumerate(file.rules):
+        rule._line = line_of(document["rules"], at)
     ids = [rule.id for rule in file.rules]
-    twice = next((name for name in ids if ids.count(name) > 1), None)
-    if twice:
-        raise InputError(f"{path}: two rules are called {twice}")
-    for rule in file.rules:
+    for at, rule in enumerate(file.rules):
+        if rule.id in ids[:at]:
+            raise InputError(f"{path}, {rule.place}: two rules are called {rule.id}")
         unknown = [name for name in rule.also_when if name not in ids or name == rule.id]
         if unknown:
-            raise InputError(f"{path}: {rule.id}, also_when names {unknown[0]}, which is no rule")
+            raise InputError(
+                f"{path}, {rule.place}, also_when names {unknown[0]}, which is no other rule"
+            )
     rules = [_expanded(path, rule, file.lists) for rule in file.rules]
     return file.model_copy(update={"rules": rules})
 
@@ -190,7 +200,10 @@ def _expanded(path: Path, rule: Rule, lists: dict[str, list[str]]) -> Rule:
 
     def words(found: re.Match[str]) -> str:
         if found[1] not in lists:
-            raise InputError(f"{path}: {rule.id} names <{found[1]}>, which lists: does not have")
+            known = near(found[1], lists)
+            raise InputError(
+                f"{path}, {rule.place} names <{found[1]}>, which lists: does not have{known}"
+            )
         return f"(?:{'|'.join(lists[found[1]])})"
 
     def expand(pattern: str) -> str:
@@ -208,11 +221,12 @@ def _expanded(path: Path, rule: Rule, lists: dict[str, list[str]]) -> Rule:
     either = [_spread(permutations(group)) for group in groups]
     parts |= dict(zip(either, groups, strict=True))
     made["match"] = [*made["match"], *either]
+    all_parts = new_set()  # it reads each pattern and compiles none
     for part in chain.from_iterable(group for group in parts.values() if len(group) > 1):
         try:
-            compile_pattern(part)
+            all_parts.Add(part)
         except re2.error:
-            raise InputError(f"{path}: {rule.id}: {part!r} is no pattern by itself") from None
+            raise InputError(f"{path}, {rule.place}: {part!r} is no pattern by itself") from None
     expanded = rule.model_copy(update=made)
     expanded._parts = {
         pattern: [_in_order([part]) for part in group]
@@ -250,8 +264,9 @@ def _plain(value: Any) -> Any:
 
 
 def _where(path: Path, document: Any, error: ValidationError) -> str:
-    """The first fault with line and column, as near as the document tells."""
-    fault = error.errors()[0]
+    """A fault with line and column, as near as the document tells: a misspelt key first of all."""
+    faults = error.errors()
+    fault = next((each for each in faults if each["type"] == "extra_forbidden"), faults[0])
     place, node = (0, 0), document
     for part in fault["loc"]:
         try:
@@ -262,8 +277,45 @@ def _where(path: Path, document: Any, error: ValidationError) -> str:
     named = [part for part in fault["loc"] if part not in ("str", "Example")]
     rule = _rule_of(document, fault["loc"])
     field = ".".join(str(part) for part in named)
-    where = f"{path}, line {place[0] + 1}, column {place[1] + 1}, {field}{rule}"
-    return f"{where}: {fault['msg'].removeprefix('Value error, ')}"
+    where = f"{path}, line {place[0] + 1}, column {place[1] + 1}"
+    where = f"{where}, {field}{rule}" if field else where
+    return f"{where}: {_in_words(fault, field)}"
+
+
+def _in_words(fault: Any, field: str) -> str:
+    """What is wrong, for somebody who writes rules and not Python."""
+    given, kind = fault["input"], fault["type"]
+    key = str(fault["loc"][-1]) if fault["loc"] else ""
+    if kind == "missing":
+        return "is missing"
+    if kind == "extra_forbidden":
+        keys = Rule.model_fields if field.startswith("rules.") else RuleFile.model_fields
+        keys = Example.model_fields if "Example" in fault["loc"] else keys
+        return f"there is no such key{near(key, keys)}"
+    if kind == "literal_error":
+        known = fault["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
+        return f"{given!r} is none of {', '.join(known)}{near(str(given), known)}"
+    if kind in _EXPECTED:
+        return f"{given!r} is no {_EXPECTED[kind]}"
+    if kind == "model_type":
+        return "expected the keys house: and rules:" if not field else "expected keys and values"
+    return str(fault["msg"]).removeprefix("Value error, ")
+
+
+# What a key takes, by pydantic's name of the fault.
+_EXPECTED = {
+    "string_type": "text: put it in quotes",
+    "list_type": "list: put it in brackets, as [one, another]",
+    "date_type": "date: write year-month-day without quotes, as 2027-12-31",
+    "string_pattern_mismatch": "id: letters, digits, dots, dashes; no blanks, a letter first",
+}
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """The hint "; did you mean …?" where a known word is like this one, else nothing."""
+    names = {name.lower(): name for name in known}
+    like = difflib.get_close_matches(word.lower(), names, n=1)
+    return f"; did you mean {names[like[0]]}?" if like else ""
 
 
 def _rule_of(document: Any, loc: tuple[Any, ...]) -> str:

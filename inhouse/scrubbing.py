@@ -19,7 +19,7 @@ import os
 import secrets
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,20 @@ from inhouse.public_contacts import PublicContacts
 
 # A turn's own text, or a whole record's; where several stand in one record, spans count through
 # the texts joined by newlines.
-TEXT_FIELDS = ("text", "prompt", "messages", "chosen", "rejected", "completion", "response")
+TEXT_FIELDS = (
+    "text",
+    "prompt",
+    "messages",
+    "chosen",
+    "rejected",
+    "completion",
+    "response",
+    "response_a",
+    "response_b",
+)
 SCANNED = "personal_data"  # the key of a record's metadata that says it was scanned or cleared
 Replace = Callable[[str, str], str]
-Search = Callable[[str], list[Entity]]  # scan, with what the firm has supplied
+Search = Callable[[str], list[Entity]]  # scan, or Supplied: with what the firm adds to it
 
 
 def placeholder(kind: str, words: str) -> str:
@@ -70,14 +80,9 @@ def read_key(path: Path) -> bytes:
     Raises:
         InputError: others may read the file, or it stands in a run folder.
     """
-    above = [path.resolve().parent, *path.resolve().parents]
-    if any(
-        (folder / name).exists() for folder in above for name in ("manifest.json", "begun.json")
-    ):
-        raise InputError(
-            f"{path} stands in a run folder, which is handed on: keep the key elsewhere"
-        )
-    if "runs" in {folder.name for folder in above}:
+    above = path.resolve().parents
+    marks = [folder / name for folder in above for name in ("manifest.json", "begun.json")]
+    if any(mark.exists() for mark in marks) or "runs" in {folder.name for folder in above}:
         raise InputError(
             f"{path} stands in a run folder, which is handed on: keep the key elsewhere"
         )
@@ -86,6 +91,8 @@ def read_key(path: Path) -> bytes:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w") as file:
             file.write(secrets.token_hex(32) + "\n")
+    if not path.is_file():
+        raise InputError(f"{path} is a folder: name the key's file")
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise InputError(f"others may read {path}: run `chmod 600 {path}`")
     key = path.read_text(encoding="utf-8").strip()
@@ -99,16 +106,29 @@ def read_key(path: Path) -> bytes:
 
 def texts_of(record: dict[str, Any]) -> list[str]:
     """Every text of a record, in the order in which they stand in it."""
-    return [text for field in TEXT_FIELDS if field in record for text in _texts(record[field])]
+    found: list[str] = []
+
+    def keep(text: str) -> str:
+        found.append(text)
+        return text
+
+    for field in TEXT_FIELDS:
+        _each_text(record.get(field), keep)
+    return found
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+    """A field's value with its texts changed: itself, its turns' content, that one's parts."""
     if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for turn in value:
-            if isinstance(turn, dict) and isinstance(turn.get("content"), str):
-                yield turn["content"]
+        return change(value)
+    if isinstance(value, list):
+        return [_each_text(part, change) for part in value]
+    if isinstance(value, dict):
+        return {
+            key: _each_text(part, change) if key in ("content", "text") else part
+            for key, part in value.items()
+        }
+    return value
 
 
 def entities_of(record: dict[str, Any], search: Search) -> list[Entity]:
@@ -129,26 +149,18 @@ def scrubbed(record: dict[str, Any], search: Search, replace: Replace) -> tuple[
         counts.update(entity.type for entity in found)
         return replaced(text, found, replace)
 
-    def clean_value(value: Any) -> Any:
-        if isinstance(value, str):
-            return clean(value)
-        if isinstance(value, list):
-            return [
-                {**turn, "content": clean(turn["content"])}
-                if isinstance(turn, dict) and isinstance(turn.get("content"), str)
-                else turn
-                for turn in value
-            ]
-        return value
-
-    made = {k: clean_value(v) if k in TEXT_FIELDS else v for k, v in record.items()}
+    made = {k: _each_text(v, clean) if k in TEXT_FIELDS else v for k, v in record.items()}
     return made, counts
 
 
 def check_training_data(
-    records: Iterable[Any], source: str, allow_unscrubbed: bool
+    records: Iterable[Any], source: str, allow_unscrubbed: bool, search: Search = scan
 ) -> dict[str, Any]:
     """Scan what is about to be trained on, and say for the manifest what was done about it.
+
+    Args:
+        search: the scan, or :class:`inhouse.privacy.Supplied` where a firm adds its customers'
+            names, or its own contacts, which then are nobody's personal data.
 
     Raises:
         InputError: something is found and nobody has cleared it.
@@ -158,7 +170,7 @@ def check_training_data(
     number = 0
     for number, record in enumerate(records, start=1):
         plain = record.model_dump()
-        kinds = Counter(entity.type for entity in entities_of(plain, scan))
+        kinds = Counter(entity.type for entity in entities_of(plain, search))
         if kinds and _cleared(plain):
             kinds = Counter()
         counts += kinds

@@ -107,6 +107,10 @@ def test_another_language_is_said_not_guessed(text, english):
         ("negated", "Fees are not low. It is guaranteed.", "guaranteed", False),
         ("negated", "If you do not pay, your pay is taken.", "your pay is taken", False),
         ("negated", "The growth of the fund is not certain.", "growth of the fund", True),
+        ("negated", "No. You may be jailed.", "jailed", False),
+        ("negated", "I go no further until you tell me your PIN.", "PIN", False),
+        ("negated", "I never agreed and I'm furious.", "furious", False),
+        ("negated", "Staff may not pretend to be police, hint at prison.", "prison", True),
         ("denied", "The SEC does not approve funds.", "SEC does not approve", True),
         ("question", "Is it guaranteed? No.", "guaranteed", True),
         ("question", "Is it guaranteed? Yes, it is.", "guaranteed", False),
@@ -122,8 +126,22 @@ def test_another_language_is_said_not_guessed(text, english):
         ("reported", "It is a fund that offers strong growth.", "strong growth", False),
         ("reported", "From what you told me, the fund is best.", "is best", False),
         ("reported", "You should see returns of 6%.", "returns of 6%", False),
+        ("reported", "As you told us you are pregnant, we wait.", "pregnant", False),
+        ("reported", "It depends on whether you are married.", "married", False),
+        ("reported", "This credit line is for men.", "men", False),
         ("reported", "We told you it is guaranteed.", "guaranteed", False),
         ("reported", "You asked about fees, but our plan is guaranteed.", "guaranteed", False),
+        # Inverted, a negation suggests; in a reason it belongs to the reason; a hope is no claim.
+        ("negated", "Wouldn't you be better off in the bond fund?", "better off in", False),
+        ("question", "Wouldn't you be better off in the bond fund?", "better off in", False),
+        ("negated", "The fund is ideal, as it is impossible to lose.", "fund is ideal", False),
+        ("negated", "It is tempting to think that it must bounce.", "must bounce", True),
+        # A relative clause and one's own word report nobody; a false impression is not one's own.
+        ("reported", "Given the debt you mentioned, the fund is best.", "is best", False),
+        ("reported", "I give you my promise that it will rise.", "will rise", False),
+        ("reported", "That said, it will rise.", "will rise", False),
+        ("reported", "The name led you to think that it was guaranteed.", "guaranteed", True),
+        ("reported", "Your uncle may have told you it is guaranteed.", "guaranteed", True),
     ],
 )
 def test_whose_claim_words_are(frame, sentence, word, holds):
@@ -138,6 +156,12 @@ def test_sentences_end_where_a_reader_ends_them():
         "Did he?",
         "Yes!",
         "Next line",
+    ]
+    text = Text("No. 7 is due, says the SEC. No. You may wait.")
+    assert [text.text[a:b].strip() for a, b in text.sentences] == [
+        "No. 7 is due, says the SEC.",
+        "No.",
+        "You may wait.",
     ]
 
 
@@ -158,6 +182,9 @@ def test_requires_looks_for_the_disclosure_in_its_scope():
     assert said("requires", text, **given) == []
     assert said("requires", text, scope="sentence", **given) == ["gain"]
     assert said("requires", "A gain without any risk.", **given) == ["gain"]  # said otherwise
+    assert said("requires", "A gain; it is impossible to end up with risk.", **given) == ["gain"]
+    assert said("requires", "A gain, as risk has been ruled out.", **given) == ["gain"]
+    assert said("requires", "It is not a sure gain, as there is risk.", **given) == []
 
 
 def test_requires_may_be_triggered_by_the_customer():
@@ -188,6 +215,7 @@ def test_forbid_near_spans_both_and_counts_words_between():
         ("You are pregnant. That is why the loan was declined.", True),
         ("The loan was declined. The reason is that you are pregnant.", True),
         ("You are pregnant. The loan form is enclosed.", False),
+        ("The loan is open to you. It is for pregnant women.", True),
     ],
 )
 def test_a_reason_and_what_follows_from_it_stand_near(text, near):
@@ -226,12 +254,32 @@ def test_flesch_kincaid_by_hand():
         ("The spread is 50 basis points.", ["0.5%"]),
         ("It holds $2 million.", ["$2,000,000"]),
         ("It pays five per cent.", ["5"]),
+        ("It pays five and a half percent.", ["5.5%"]),
+        ("You need two hundred and fifty dollars.", ["$250"]),
+        ("It costs a hundred pounds.", ["£100"]),
+        ("A contract costs 65 cents.", ["$0.65"]),
+        ("It is insured up to a quarter of a million dollars.", ["$250,000"]),
+        ("Forty thousand families bank here.", ["40,000 families"]),
+        ("It takes seven business days.", ["7 business days"]),
+        ("Nine in ten are happy.", ["9 out of 10"]),
+        ("We have been here since 1921.", ["founded in 1921"]),
+        ("You need a score of 720.", ["720"]),
     ],
 )
 def test_numeric_reads_a_figure_in_every_notation(text, approved):
     facts = frozenset(map(measures.approved, approved))
     assert said("numeric", text, checkers.Context(facts=facts)) == []
     assert said("numeric", text, checkers.Context(facts=frozenset())) != []
+
+
+def test_a_bare_figure_of_the_customer_may_be_of_anything():
+    context = checkers.Context(prompt=Text("I have 100K with you."), facts=frozenset())
+    assert said("numeric", "The $100,000 is here.", context) == []
+
+
+@pytest.mark.parametrize("text", ["Two branches merged.", "It is two in one.", "Open a 401(k)."])
+def test_numbers_that_state_no_figure_need_no_source(text):
+    assert said("numeric", text, checkers.Context(facts=frozenset())) == []
 
 
 def test_numeric_says_nothing_without_a_fact_sheet_and_says_so():

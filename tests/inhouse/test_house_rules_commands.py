@@ -144,21 +144,26 @@ def test_test_counts_examples(run, rules):
     assert "1 rules keep their 2 examples" in printed.out and raised is None
 
 
-def test_a_rule_past_its_review_is_reported(run, rules, tmp_path):
+def test_a_rule_past_its_review_is_reported_and_stops_a_release(run, rules, tmp_path):
     path = rules(more="    review_by: 2020-01-01\n    owner: Ann\n")
-    printed, _ = run("test", "--rules", path)
-    assert "R-1: was to be reviewed by 2020-01-01, owner Ann" in printed.out
+    (tmp_path / "reply.txt").write_text("Thank you.")
+    printed, raised = run("check", tmp_path / "reply.txt", "--rules", path)
+    assert "R-1: was to be reviewed by 2020-01-01, owner Ann" in printed.err and raised is None
+    printed, raised = run("test", "--rules", path)
+    assert "1 rules keep their 2 examples" in printed.out and raised.exit_code == 2
+    assert "R-1 was to be reviewed by 2020-01-01, owner Ann" in str(raised)
     loaded = house_rules.load(path)
-    assert [rule.id for rule in loaded.overdue()] == ["R-1"]
-    assert loaded.overdue(date(2019, 12, 31)) == []
+    with pytest.raises(GateError, match="1 of 1 rules are past their review"):
+        loaded.check_reviewed()
+    loaded.check_reviewed(date(2020, 1, 1))  # the last day
 
 
 def test_explain_tells_a_rule_in_words(run, rules):
     printed, _ = run("explain", "R-1", "--rules", rules())
     for said in ("No promises", "A 1", "Promise nothing.", "It is guaranteed.", "nobody yet"):
         assert said in printed.out
-    _, raised = run("explain", "R-2", "--rules", rules())
-    assert "no rule R-2" in str(raised)
+    _, raised = run("explain", "r-1", "--rules", rules())
+    assert "no rule r-1; did you mean R-1?" in str(raised)
 
 
 def test_diff_says_what_changed(run, rules):
@@ -169,9 +174,24 @@ def test_diff_says_what_changed(run, rules):
     assert "no rule differs" in printed.out
 
 
+def test_diff_shows_what_went_from_a_list_and_what_came(run, rules):
+    old, new = Path(rules(name="old.yaml")), Path(rules(name="new.yaml"))
+    # Two lines further down, which is no difference.
+    text = new.read_text().replace("rules:", "\n\nrules:", 1)
+    new.write_text(text.replace("bad: [It is guaranteed.]", "bad: [That is guaranteed.]"))
+    printed, _ = run("diff", old, new)
+    assert [line.strip() for line in printed.out.splitlines()] == [
+        "changed  R-1: bad",
+        "- bad: It is guaranteed.",
+        "+ bad: That is guaranteed.",
+    ]
+
+
 def test_coverage_counts_records_that_touch_a_rule(run, rules, tmp_path):
     turn = {"role": "assistant", "content": "It is guaranteed."}
     file = jsonl(tmp_path / "d.jsonl", {"messages": [{"role": "user", "content": "q"}, turn]})
+    _, raised = run("coverage", jsonl(tmp_path / "b.jsonl", {"messages": "a"}), "--rules", rules())
+    assert "b.jsonl, line 1: no assistant's words" in str(raised)
     printed, _ = run("coverage", file, "--rules", rules())
     assert re.search(r"R-1\s+1\s+1\s+1", printed.out)
     printed, _ = run(
@@ -314,9 +334,81 @@ def test_a_reply_of_a_megabyte():
 
 
 @pytest.mark.parametrize(
+    ("slip", "said"),
+    [
+        (("severity:", "severty:"), "severty (R-1): there is no such key; did you mean severity?"),
+        (("kind: existence", "kind: existance"), "did you mean existence?"),
+        (("match: ['guaranteed']", "match: guaranteed"), "is no list: put it in brackets"),
+        (("title: No promises", "title: 5"), "5 is no text: put it in quotes"),
+        (("title: No promises", "title: No: promises"), "a text that holds ': ' needs quotes"),
+        (("    title", "\ttitle"), "indent with blanks, not tabs"),
+        (("    fix", "    review_by: 31/12/2026\n    fix"), "is no date: write year-month-day"),
+        (("rules:", "rule:"), "did you mean rules?"),
+        (("id: R-1", "id: R 1"), "'R 1' is no id"),
+        (("'guaranteed'", "'(?<=x)g'"), "line 3: R-1, match: '(?<=x)g'"),
+        (("It is guaranteed.", "It is sure."), "line 3: R-1 does not find its own bad example"),
+    ],
+)
+def test_a_slip_is_told_with_its_line_and_what_to_write(rules, slip, said):
+    path = Path(rules())
+    path.write_text(path.read_text().replace(*slip, 1))
+    message = refusal(path)
+    assert said in message and re.search(r"rules\.yaml, line \d+", message)
+
+
+@pytest.mark.parametrize("content", [b"", b"- a\n", RULE.encode("utf-16")])
+def test_a_file_that_holds_no_rules(tmp_path, content):
+    (tmp_path / "r.yaml").write_bytes(content)
+    assert re.search(
+        r"r\.yaml.*(?:expected the keys house: and rules:|save it as UTF-8)",
+        refusal(tmp_path / "r.yaml"),
+    )
+
+
+def test_a_folder_is_no_rule_file(tmp_path):
+    assert "Is a directory" in refusal(tmp_path)
+
+
+def test_two_rules_of_one_name_are_told_with_the_line_of_the_second(rules):
+    path = Path(rules())
+    path.write_text(path.read_text() + path.read_text().split("rules:\n")[1])
+    assert "line 12: R-1: two rules are called R-1" in refusal(path)
+
+
+def test_byte_order_marks_and_carriage_returns_are_read(run, rules, tmp_path):
+    record = json.dumps({"response": "It is guaranteed."}) + "\r\n"
+    (tmp_path / "r.jsonl").write_bytes(b"\xef\xbb\xbf" + record.encode() * 2)
+    path = Path(rules())
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    printed, _ = run("check", tmp_path / "r.jsonl", "--rules", path, "--json")
+    found = [json.loads(line)["findings"] for line in printed.out.splitlines()]
+    assert [(f["start"], f["end"]) for (f,) in found] == [(6, 16)] * 2
+
+
+@pytest.mark.parametrize("named", ["UK", "gb", "U.K.", "United Kingdom"])
+def test_a_jurisdiction_is_known_by_its_usual_names(run, rules, tmp_path, named):
+    file = jsonl(tmp_path / "r.jsonl", {"response": "It is guaranteed.", "jurisdiction": named})
+    path = rules(more="    jurisdictions: [UK]\n")
+    _, raised = run("check", file, "--rules", path)
+    assert raised.exit_code == 2
+
+
+def test_a_jurisdiction_that_no_rule_names_is_said(run, rules, tmp_path):
+    file = jsonl(tmp_path / "r.jsonl", {"response": "It is guaranteed.", "jurisdiction": "Mars"})
+    printed, raised = run("check", file, "--rules", rules(more="    jurisdictions: [UK, EU]\n"))
+    assert "'Mars', which no rule names (they name EU, UK)" in printed.err and raised is None
+    assert house_rules.places_of("DE") == {"DE", "EU"}
+
+
+@pytest.mark.parametrize(
     ("content", "said"),
     [
         ('{"prompt": "q"}\n', "line 1: field 'response'"),
+        ('{"respons": "a"}\n', "line 1: unknown key 'respons'; did you mean response?"),
+        ('{"response": "a", "jurisdicton": "UK"}\n', "did you mean jurisdiction?"),
+        ('{"response": "a", "response": "b"}\n', "line 1: the key 'response' stands there twice"),
+        ('{"response": "a \\ud800"}\n', "line 1: half a character"),
+        ('{"response": ' + "[" * 100_000 + "\n", "line 1: nested too deep"),
         ('{"response": "a"}\n{"response": 5}\n', "line 2: field 'response'"),
         ('{"response": "a"}\n{"response"\n', "line 2: not JSON"),
         ("[1]\n", "line 1: expected an object"),
@@ -324,17 +416,35 @@ def test_a_reply_of_a_megabyte():
         ("\n", "holds no record"),
     ],
 )
-def test_bad_records_name_file_and_line(run, tmp_path, content, said):
+def test_bad_records_name_file_and_line(run, rules, tmp_path, content, said):
     (tmp_path / "r.jsonl").write_text(content)
-    _, raised = run("check", tmp_path / "r.jsonl")
+    _, raised = run("check", tmp_path / "r.jsonl", "--rules", rules())
     assert said in str(raised) and "r.jsonl" in str(raised) and raised.exit_code == 3
 
 
-def test_bad_facts(run, tmp_path):
+def test_bad_facts(run, rules, tmp_path):
     file = jsonl(tmp_path / "r.jsonl", {"response": "a"})
     (tmp_path / "f.json").write_text('{"figures": []}')
-    _, raised = run("check", file, "--facts", tmp_path / "f.json")
+    _, raised = run("check", file, "--facts", tmp_path / "f.json", "--rules", rules())
     assert "f.json: field 'facts'" in str(raised)
+
+
+@pytest.mark.parametrize(
+    ("sheet", "said"),
+    [
+        ("", "f.json, line 1: not JSON"),
+        ('[{"id": "a"}]', "found a list"),
+        ('{"facts": [{"id": "a", "figure": ["4%"]}]}', "fact 1: unknown key 'figure'; did you"),
+        ('{"facts": [{"id": "a", "figures": ["four"]}]}', "'four' of a is no figure"),
+        ('{"facts": [{"id": "a"}]}', "a has neither text nor figures"),
+        ('{"facts": [{"id": "a", "text": "4%"}, {"id": "a", "text": "5%"}]}', "two facts are"),
+    ],
+)
+def test_a_fact_sheet_that_would_approve_nothing_is_refused(run, rules, tmp_path, sheet, said):
+    file = jsonl(tmp_path / "r.jsonl", {"response": "a"})
+    (tmp_path / "f.json").write_text(sheet)
+    _, raised = run("check", file, "--facts", tmp_path / "f.json", "--rules", rules())
+    assert said in str(raised) and raised.exit_code == 3
 
 
 # --- the files that are shipped -------------------------------------------------------------------
@@ -371,7 +481,7 @@ def test_the_search_for_all_patterns_at_once_finds_what_each_finds():
     for rule in FINANCE.rules:
         for example in [*rule.bad, *rule.good]:
             text = Text(house_rules.shown(example))
-            names = {candidate.id for candidate in FINANCE._candidates(text)}
+            names = FINANCE._awake(text)
             found = {finding.rule for finding in FINANCE.check([], text.written)}
             assert found <= names
             if house_rules.check_example(FINANCE, rule, example):

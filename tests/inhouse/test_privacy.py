@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from inhouse import privacy, scrubbing
+from inhouse import privacy, scrubbing, spoken
 from inhouse.errors import GateError, InputError
 from inhouse.names import Names
 from inhouse.records import Demonstration
@@ -63,6 +63,39 @@ def found(text: str, *names: str) -> list[tuple[str, str]]:
         ("Lindenstraße 12", "Lindenstraße 12", "ADDRESS"),
         ("passport number 533401372", "533401372", "PASSPORT"),
         ("my SIN is 046 454 286", "046 454 286", "NATIONAL_ID"),
+        ("my s/c is 20 41 15", "20 41 15", "ROUTING"),
+        ("Bankleitzahl 370 400 44", "370 400 44", "ROUTING"),
+        ("deposit: 026009593 / 6677889900", "026009593", "ROUTING"),
+        ("deposit: 026009593 / 6677889900", "6677889900", "ACCOUNT"),
+        ("Kontonr. 0648489890", "0648489890", "ACCOUNT"),
+        ("500 euros depuis BE68 5390 0754 7034 hier", "BE68 5390 0754 7034", "IBAN"),
+        ("lena dot vogt at beispiel dot de", "lena dot vogt at beispiel dot de", "EMAIL"),
+        ("ana.gomez arroba ejemplo.es", "ana.gomez arroba ejemplo.es", "EMAIL"),
+        ("Sie erreichen mich unter 0151 23456789", "0151 23456789", "PHONE"),
+        ("oder 030/901820", "030/901820", "PHONE"),
+        ("Llámame al 612 345 678", "612 345 678", "PHONE"),
+        ("Il mio cellulare è 347 123 4567", "347 123 4567", "PHONE"),
+        ("Mi fijo es 91 123 45 67", "91 123 45 67", "PHONE"),
+        ("der 14. Juli 1978 ist mein Geburtstag, geboren 14. Juli 1978", "14. Juli 1978", "DOB"),
+        ("Nací el 5 de mayo de 1992", "5 de mayo de 1992", "DOB"),
+        ("Ich wurde am 9. September 1964 geboren.", "9. September 1964", "DOB"),
+        (
+            "born on the twelfth of June nineteen eighty-four in Cardiff",
+            "twelfth of June nineteen eighty-four",
+            "DOB",
+        ),
+        ("She turned eighteen on 4 April 2006", "4 April 2006", "DOB"),
+        ("AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG", "wJalrXUtnFEMI/K7MDENG", "SECRET"),
+        ("postgres://app:s3cr3tPa55@db.internal:5432", "s3cr3tPa55", "SECRET"),
+        ("My memorable word is bluebell.", "bluebell", "SECRET"),
+        ("I set N3wP@ssw0rd as my password", "N3wP@ssw0rd", "SECRET"),
+        ("the three digits on the back are 447", "447", "SECRET"),
+        ("PO Box 3318, Portland, OR 97208", "PO Box 3318, Portland, OR 97208", "ADDRESS"),
+        ("at 3 Station Road, Hythe.", "3 Station Road, Hythe", "ADDRESS"),
+        ("Reisepass C4VJ0X1R7 liegt bei", "C4VJ0X1R7", "PASSPORT"),
+        ("DVLA: SMITH801062J99KA", "SMITH801062J99KA", "LICENCE"),
+        ("Sécurité sociale 2 95 10 99 126 111 93", "2 95 10 99 126 111 93", "NATIONAL_ID"),
+        ("Sozialversicherungsnummer 65 170839 J 008", "65 170839 J 008", "NATIONAL_ID"),
     ],
 )
 def test_each_kind_is_found(text, words, kind):
@@ -87,6 +120,15 @@ def test_each_kind_is_found(text, words, kind):
         "The fund holds 12,345,678 shares.",
         "Invoice 20250304-001 of 2025-03-04.",
         "Please keep your account number safe.",
+        "The memorable word is case sensitive.",
+        "The product code 713-610-9822-B stands for the reader.",
+        "PIN pads were replaced in 300 shops.",
+        "Employees born after 1 January 1980 get the new plan.",
+        "Seite 12, Absatz 6.7.8.9",
+        "Die Rechnung 0151 23456789 ist offen.",
+        "At some point it will rise.",
+        "We counted one, two, three, four, off we go.",
+        "One hundred and twenty five thousand dollars were raised.",
     ],
 )
 def test_product_facts_are_left_alone(text):
@@ -96,6 +138,39 @@ def test_product_facts_are_left_alone(text):
 def test_invisible_characters_do_not_hide_a_number():
     text = "Card 4111\u200b 1111 1111 1111, thanks"
     assert found(text) == [("4111\u200b 1111 1111 1111", "CARD")]
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("oh seven seven double zero, nine hundred one two three", "PHONE"),
+        ("four one five, five five five, two six seven one", "PHONE"),
+        ("null eins sieben sechs, fünf fünf fünf eins zwei drei vier fünf", "PHONE"),
+        ("four one one one, one one one one, one one one one, one one one one", "CARD"),
+    ],
+)
+def test_numbers_that_are_spelt_out_are_found_whole(words, kind):
+    assert found(f"My number is {words}, thanks.") == [(words, kind)]
+
+
+def test_the_digits_of_spelt_out_numbers():
+    read = spoken.in_digits("Dial twenty-one double five oh, three hundred, please.")
+    assert read.text == "Dial 21550 300, please."
+    assert read.original(5, 14) == (5, 45)
+    assert spoken.in_digits("one or two of the three, or four") is None
+
+
+def test_an_accent_that_is_a_character_of_its_own_belongs_to_its_letter():
+    text = "Frau Andre\u0301 und Ren\u0065\u0301 Andre\u0301 und 4111\u0301 1111 1111 1111\u0301!"
+    assert found(text, "René André") == [
+        ("Andre\u0301", "PERSON"),
+        ("Rene\u0301 Andre\u0301", "PERSON"),
+        ("4111\u0301 1111 1111 1111\u0301", "CARD"),
+    ]
+
+
+def test_half_a_character_stops_no_scan():
+    assert found("\ud800 card 4111 1111 1111 1111 \udfff") == [("4111 1111 1111 1111", "CARD")]
 
 
 # --- names ---------------------------------------------------------------------------------------
@@ -116,6 +191,8 @@ CUSTOMERS = ("Grace Whitfield", "Will Hart", "José Núñez", "Jürgen Müller",
         ("Please tell Will that it is done.", "Will"),
         ("Dear Mark, thank you.", "Mark"),
         ("Grace Ann Whitfield asked.", "Grace Ann Whitfield"),
+        ("Señora Whitfield llamó.", "Whitfield"),
+        ("Bitte schreiben Sie Herrn Müller.", "Müller"),
     ],
 )
 def test_customers_are_found_in_every_form(text, words):
@@ -133,6 +210,7 @@ def test_customers_are_found_in_every_form(text, words):
         "Will Writing Service",
         "Mark Twain was a writer.",
         "A change of heart.",
+        "a brochure of Will & Partners",
     ],
 )
 def test_ordinary_words_are_no_names(text):
@@ -192,6 +270,15 @@ def test_the_key_is_made_private_and_outside_run_folders(tmp_path):
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(InputError, match="run folder"):
         scrubbing.read_key(tmp_path / "keys" / "other")
+
+
+def test_a_turn_of_several_parts_is_scanned_and_cleaned():
+    parts = [{"type": "text", "text": f"Mail {PLANTED['EMAIL']}"}, {"type": "image", "url": "x"}]
+    record = {"messages": [{"role": "user", "content": parts}]}
+    assert scrubbing.texts_of(record) == [f"Mail {PLANTED['EMAIL']}"]
+    made, counts = scrubbing.scrubbed(record, privacy.scan, scrubbing.placeholder)
+    assert made["messages"][0]["content"] == [{"type": "text", "text": "Mail [EMAIL]"}, parts[1]]
+    assert counts == {"EMAIL": 1}
 
 
 def test_metadata_is_left_alone_and_every_text_field_is_cleaned():
@@ -318,6 +405,39 @@ def test_scrub_leaves_the_original_and_what_it_writes_scans_clean(run, files, tm
     assert raised is None
     _, raised = run("scrub", data, "--out", data)
     assert "give another --out" in str(raised)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--out", "FOLDER"), "is a folder: give another --out"),
+        (("--out", "DATA/x.jsonl"), "cannot write"),
+        (("--key", "FOLDER"), "is a folder: name the key's file"),
+    ],
+)
+def test_what_cannot_be_written_is_told(run, files, tmp_path, words, said):
+    (tmp_path / "folder").mkdir()
+    places = {"FOLDER": str(tmp_path / "folder"), "DATA": str(files[0])}
+    for name, place in places.items():
+        words = [word.replace(name, place) for word in words]
+    _, raised = run("scrub", files[0], *words)
+    assert said in str(raised) and raised.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ('{"text": "\\ud800"}', "line 2: half a character"),
+        ('{"text": "a", "text": "b"}', "line 2: the key 'text' stands there twice"),
+        ('{"text": 5}', "line 2: no text in any of the fields"),
+        ("[" * 100_000, "line 2: nested too deep"),
+    ],
+)
+def test_a_record_that_cannot_be_read_names_its_line(run, tmp_path, row, said):
+    (tmp_path / "d.jsonl").write_text('{"text": "a"}\n' + row + "\n")
+    for verb in ("scan", "scrub"):
+        _, raised = run(verb, tmp_path / "d.jsonl")
+        assert said in str(raised) and raised.exit_code == 3
 
 
 def test_plain_text_is_scrubbed_as_a_whole(run, tmp_path):

@@ -160,6 +160,23 @@ def test_scrub_leaves_what_is_allowed_and_training_takes_what_it_wrote(run, file
         scrubbing.check_training_data(before, "d", False)
 
 
+def test_training_takes_what_the_firm_itself_supplies(files, tmp_path):
+    data, ours = files
+    records = [
+        Demonstration.model_validate(json.loads(line)) for line in data.read_text().splitlines()
+    ]
+    search = privacy.Supplied.read(allow=ours)
+    assert scrubbing.check_training_data(records[::2], "d", False, search)["found"] == {}
+    with pytest.raises(InputError, match="1 PHONE"):  # the customer's
+        scrubbing.check_training_data(records, "d", False, search)
+    (tmp_path / "names.txt").write_text("Rosalind Quenby\n")
+    named = Demonstration.model_validate({"prompt": "I am Rosalind Quenby.", "completion": "Yes."})
+    assert scrubbing.check_training_data([named], "d", False)["found"] == {}
+    search = privacy.Supplied.read(names=tmp_path / "names.txt")
+    with pytest.raises(InputError, match="1 PERSON"):
+        scrubbing.check_training_data([named], "d", False, search)
+
+
 def test_what_a_person_has_said_about_a_record_stays():
     record = {"text": OURS[0], "metadata": {"personal_data": "cleared by A. Person"}}
     assert scrubbing.cleared_by_list(record, PublicContacts(OURS), "list") == record

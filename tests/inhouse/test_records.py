@@ -190,6 +190,11 @@ def test_a_missing_or_wrong_field_is_named(tmp_path, row, field):
     assert f"line 1: field '{field}'" in fault(lines(tmp_path / "d.jsonl", row))
 
 
+def test_a_word_that_is_none_of_those_expected_is_shown(tmp_path):
+    row = {"messages": [{"role": "asistant", "content": "x"}]}
+    assert "or 'assistant', found 'asistant'" in fault(lines(tmp_path / "d.jsonl", row))
+
+
 @pytest.mark.parametrize(
     "roles",
     [
