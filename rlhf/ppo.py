@@ -61,8 +61,10 @@ class PPOSettings:
     gamma: float = field(default=1.0, metadata={"help": "Discount a token."})
     lam: float = field(default=0.95, metadata={"help": "GAE's lambda: 1 is Monte Carlo."})
     vf_coef: float = field(default=0.1, metadata={"help": "Weight of the value loss."})
+    # Off: a range of 0.2 presumes rewards of unit scale. The composed reward goes down to -8.5,
+    # and a critic that is held near its last values follows it slowly (docs/decisions/0009).
     cliprange_value: float | None = field(
-        default=0.2, metadata={"help": "How far a value may move in one rollout; null: any."}
+        default=None, metadata={"help": "How far a value may move in one rollout; null: any."}
     )
     value_learning_rate: float = field(default=1e-5, metadata={"help": "The critic's own rate."})
     value_warmup: int = field(

@@ -132,3 +132,30 @@ def make_trainer(make_roles, composed, questions, tokenizer, tmp_path):
         )
 
     return make
+
+
+@pytest.fixture
+def make_rloo(writer, composed, questions, tokenizer, tmp_path):
+    """A WatchedRLOOTrainer of all the writer's weights; keywords of TRL's config change it."""
+    import datasets
+    from transformers import AutoModelForCausalLM
+    from trl import RLOOConfig
+
+    from rlhf.watched_rloo import WatchedRLOOTrainer
+
+    def make(folder=None, max_kl: float = 1e3, rows=questions, **changes):
+        output = str(folder or tmp_path / "out")
+        # A rollout is 4 answers to each of 4 prompts, learned from in 4 steps.
+        group = {"num_generations": 4, "num_iterations": 1, "save_steps": 4}
+        args = RLOOConfig(output_dir=output, **(SETTINGS | group | changes))
+        return WatchedRLOOTrainer(
+            AutoModelForCausalLM.from_pretrained(writer, dtype=torch.float32),
+            composed(share_of_early_letters),
+            max_kl,
+            args,
+            datasets.Dataset.from_list(rows),
+            tokenizer,
+            None,
+        )
+
+    return make
