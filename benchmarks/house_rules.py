@@ -4,9 +4,9 @@
 
 Prints recall and precision on tests/data/house_rules_labelled.jsonl, which was written without the
 patterns in view. The patterns were then improved on the development half (an even SHA-256 of the
-id); the other half says what to expect of wording that nobody has seen. Then seconds on one core
-over 1,000 replies of 100 words, for texts of growing length, and texts a second of the
-personal-data scan.
+id) and on house_rules_development.jsonl. The other half and house_rules_validation.jsonl, by one
+more writer, say what to expect of wording that nobody has seen. Then seconds on one core over 1,000
+replies of 100 words, for texts of growing length, and texts a second of the personal-data scan.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from inhouse import house_rules, privacy  # noqa: E402
 from inhouse.measures import approved  # noqa: E402
 from inhouse.records import Message  # noqa: E402
 
-LABELLED = ROOT / "tests" / "data" / "house_rules_labelled.jsonl"
+DATA = ROOT / "tests" / "data"
 
 SENTENCES = (
     "Thank you for your question about the account.",
@@ -61,15 +61,28 @@ def seconds(work, texts) -> float:
     return best
 
 
+def read(name: str) -> list[dict]:
+    """The labelled replies of one file."""
+    text = (DATA / f"house_rules_{name}.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def halves_of(name: str) -> tuple[str, ...]:
+    """What a record counts for, by its id."""
+    if name.startswith("v-"):
+        return ("validation",)
+    even = int(hashlib.sha256(name.encode()).hexdigest(), 16) % 2 == 0
+    return ("all", "development" if even else "other")
+
+
 def print_labelled(rules: house_rules.HouseRules) -> None:
     """Recall and precision on the labelled replies, by half and by blocker rule."""
     machine = {rule.id: rule for rule in rules.rules if rule.by_machine}
     halves: dict[str, dict[str, Counter]] = {
         half: {"hit": Counter(), "false": Counter(), "missed": Counter()}
-        for half in ("development", "other", "all")
+        for half in ("development", "other", "all", "validation")
     }
-    for line in LABELLED.read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
+    for record in (*read("labelled"), *read("validation")):
         asked = [Message(role="user", content=record["prompt"])] if record["prompt"] else []
         findings = rules.check(
             asked,
@@ -80,17 +93,17 @@ def print_labelled(rules: house_rules.HouseRules) -> None:
         )
         found = {finding.rule for finding in findings}
         broken = set(record["violates"]) & machine.keys()
-        even = int(hashlib.sha256(record["id"].encode()).hexdigest(), 16) % 2 == 0
-        for half in ("all", "development" if even else "other"):
+        for half in halves_of(record["id"]):
             halves[half]["hit"].update(found & broken)
             halves[half]["false"].update(found - broken)
             halves[half]["missed"].update(broken - found)
     for half, counted in halves.items():
         hit, false, missed = (counted[name].total() for name in ("hit", "false", "missed"))
         print(f"{half:12} recall {hit / (hit + missed):.3f}  precision {hit / (hit + false):.3f}")
+    unread = [halves["other"], halves["validation"]]
     for rule in (rule.id for rule in machine.values() if rule.severity == "blocker"):
-        hit, missed = (halves["other"][name][rule] for name in ("hit", "missed"))
-        print(f"  {rule:8} recall on the other half {hit / (hit + missed):.2f} ({hit + missed})")
+        hit, missed = (sum(part[name][rule] for part in unread) for name in ("hit", "missed"))
+        print(f"  {rule:8} recall on both unread parts {hit / (hit + missed):.2f} ({hit + missed})")
 
 
 def main() -> None:
