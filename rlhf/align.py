@@ -34,7 +34,7 @@ def load(
     preflight.check_vocabulary(model, rows, data.source)
     adapter = lora is not None or models.is_adapter(model_args.model_name_or_path)
     if adapter:
-        preflight.check_frozen_tokens(model, tokenizer, rows, data.source)
+        preflight.check_frozen_tokens(model, tokenizer, rows, data.source, lora)
     _, trained = trainers.count_parameters(model, lora)
     need = memory.load_of(
         model, training, trained=trained, length=max(longest(row) for row in data.rows)

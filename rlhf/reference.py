@@ -197,11 +197,10 @@ def with_reference(
             columns = score(trainer, dataset, names, batch_size)
         if is_main_process():
             cache.write(path, columns)
-        took = time.monotonic() - began
-        say(f"reference log-probabilities of {len(dataset)} records computed in {took:.1f} s")
-        say(f"  and kept in {path}")
+        how = f"computed in {time.monotonic() - began:.1f} s\n  and kept in {path}"
     else:
-        say(f"reference log-probabilities of {len(dataset)} records read from {path}")
+        how = f"read from {path} in {time.monotonic() - began:.3f} s"
+    say(f"reference log-probabilities of {len(dataset)} records {how}")
     for name, values in columns.items():
         dataset = dataset.add_column(name, values)
     return dataset
