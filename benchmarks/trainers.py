@@ -160,6 +160,8 @@ def held_out_loss(
     stage: str, folder: Path, start: Path, records: Sequence[dict[str, Any]]
 ) -> float:
     """SFT: nats a token of the answer. DPO: equation 7 of arXiv 2305.18290."""
+    from transformers import AutoModelForCausalLM
+
     from inhouse import models
     from inhouse.generate import log_probabilities
 
@@ -167,7 +169,8 @@ def held_out_loss(
 
     def asked(path: Path, side: str) -> tuple[list[float], int]:
         rows = [token_ids(tokenizer, record, side) for record in records]
-        model = models.load_causal_lm(str(path), dtype="float32").eval()
+        # Not models.load_causal_lm: it refuses the pickle that TRL leaves beside its weights.
+        model = AutoModelForCausalLM.from_pretrained(path, dtype="float32").eval()
         found = log_probabilities(
             model, rows, pad_token_id=tokenizer.pad_token_id, batch_size=HELD_OUT
         )
