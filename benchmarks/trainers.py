@@ -48,7 +48,10 @@ SENTENCE = (
     "two working days thank you for your question value may fall as well as rise"
 )
 RUNTIME = re.compile(r"'train_runtime': '?([\d.]+)")
-SHARED = ("--learning_rate", "1e-3", "--num_train_epochs", "1", "--report_to", "none")
+SHARED = (
+    *("--learning_rate", "1e-3", "--lr_scheduler_type", "constant", "--warmup_steps", "0"),
+    *("--num_train_epochs", "1", "--report_to", "none"),
+)
 BY_LENGTH = ("--train_sampling_strategy", "group_by_length")
 
 
