@@ -15,8 +15,8 @@ def keep_freed_memory() -> None:
 
     By default each tensor of some megabytes is mapped afresh and unmapped when it goes, and every
     page of it is faulted in and zeroed by the kernel. On two cores sampling four answers a prompt
-    spent 40 % of its time there and took twice as long; a training step, 5 to 15 % longer. Memory
-    stays at its peak until the process ends.
+    spent 40 % of its time there and took twice as long. Memory stays at its peak until the process
+    ends.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
