@@ -313,11 +313,14 @@ def _differences(known: dict[str, Any], now: Run) -> list[str]:
         f"{name}: {read_before[name]['path']} was read then, and is not now"
         for name in read_before.keys() - read_now.keys()
     ]
-    hashes = {entry["name"]: entry["sha256"] for entry in known["inputs"]}
+    lines += [
+        f"{name}: {read_now[name]['path']} is read now, and was not then"
+        for name in read_now.keys() - read_before.keys()
+    ]
     return lines + [
-        f"{entry['name']}: {entry['path']} has other content now"
-        for entry in now.inputs
-        if hashes.get(entry["name"]) != entry["sha256"]
+        f"{name}: {read_now[name]['path']} has other content now"
+        for name in read_now.keys() & read_before.keys()
+        if read_now[name]["sha256"] != read_before[name]["sha256"]
     ]
 
 

@@ -53,9 +53,11 @@ class ReviewOptions:
     limit: int | None = field(
         default=None, metadata={"help": "Prompts that are asked of each file: the first ones."}
     )
-    models: list[str] = field(
-        default_factory=lambda: ["base", "sft", "dpo"],
-        metadata={"help": "Stages of the run; base is what sft started from (base sft dpo)."},
+    models: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Stages of the run, and base: what sft started from. Else all that are done."
+        },
     )
     seeds: list[int] = field(
         default_factory=lambda: [0],
@@ -80,9 +82,9 @@ class ReviewOptions:
     )
 
     def __post_init__(self) -> None:
-        if "sft" not in self.models:
+        if self.models is not None and "sft" not in self.models:
             raise ValueError("models must name sft: kl_to_sft is measured against it")
-        if PROMPTED in self.models and self.instructions is None:
+        if PROMPTED in (self.models or []) and self.instructions is None:
             raise ValueError(f"models names {PROMPTED}: instructions has to say what it is told")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds are {self.seeds}: give each once, and at least one")
@@ -106,7 +108,8 @@ def main() -> None:
     parsed = parse(STAGE, ReviewOptions)
     options, own = parsed
     campaign = Path(options.run_dir)
-    folders = model_folders(campaign, own.models)
+    names = own.models or finished_models(campaign, prompted=own.instructions is not None)
+    folders = model_folders(campaign, names)
     sources = own.dataset_name or [
         str(
             runs.require(
@@ -143,7 +146,7 @@ def main() -> None:
     run.start()
     hashes = {entry["name"]: entry["sha256"][:12] for entry in run.inputs}
     told = ""
-    if own.instructions and PROMPTED in own.models:
+    if own.instructions and PROMPTED in folders:
         told = read_utf8(Path(own.instructions)).strip()
     journal = Journal(run.path("outputs.jsonl"), Output)
     rounds = list(plan(prompts, story, own.seeds))
@@ -181,6 +184,19 @@ def check_distinct(prompts: Sequence[Prompt], source: str) -> None:
             raise InputError(
                 f"{source}, record {number}: the same prompt as record {first}; take one out"
             )
+
+
+def finished_models(campaign: Path, *, prompted: bool) -> list[str]:
+    """The base, with ``prompted`` also told its instructions, and the stages whose result is there.
+
+    A stage that was begun and not finished is left out, and named.
+    """
+    if runs.is_main_process():
+        for name in STAGE_COMMANDS:
+            if (campaign / name / runs.BEGUN).is_file():
+                print(f"{campaign / name} is not finished: reviewed without it")
+    aligned = [name for name in STAGE_COMMANDS if (campaign / name / runs.MANIFEST).is_file()]
+    return ["base", *([PROMPTED] if prompted else []), *(aligned or ["sft"])]
 
 
 def model_folders(campaign: Path, names: Sequence[str]) -> dict[str, str | Path]:

@@ -1,6 +1,7 @@
 """The review: what counts as stated, how answers are counted, and the stage end to end."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -393,7 +394,29 @@ def test_what_cannot_be_reviewed_is_refused(refused, campaign, flags, says):
 
 def test_a_model_that_was_not_trained_names_its_command(refused, campaign):
     (campaign / "dpo" / "manifest.json").unlink()
-    refused("review.evaluate", *WORDS, says=["python -m rlhf.dpo"], run_dir=campaign)
+    words = (*WORDS, "--models", "sft", "dpo")
+    refused("review.evaluate", *words, says=["python -m rlhf.dpo"], run_dir=campaign)
+
+
+def test_what_is_done_is_reviewed_and_a_further_stage_asks_for_a_new_review(
+    run_stage, refused, campaign
+):
+    (campaign / "ppo").mkdir()
+    (campaign / "ppo" / "begun.json").write_text("{}")
+    ended = run_stage("review.evaluate", *WORDS, "--run_dir", campaign)
+    assert ended.code == 0 and f"{campaign / 'ppo'} is not finished" in ended.out, ended.err
+    summary = json.loads((campaign / "review" / "summary.json").read_text())
+    assert list(summary["models"]) == ["base", "sft", "dpo"]
+
+    shutil.rmtree(campaign / "ppo")
+    shutil.copytree(campaign / "dpo", campaign / "ppo")
+    says = ["ppo is read now, and was not then", "--overwrite"]
+    refused("review.evaluate", *WORDS, says=says, run_dir=campaign)
+    ended = run_stage("review.evaluate", *WORDS, "--overwrite", "--run_dir", campaign)
+    assert ended.code == 0, ended.err
+    summary = json.loads((campaign / "review" / "summary.json").read_text())
+    assert list(summary["models"]) == ["base", "sft", "dpo", "ppo"]
+    assert summary["models"]["ppo"]["helpful"] == summary["models"]["dpo"]["helpful"]
 
 
 def test_a_prompt_that_stands_there_twice_is_refused(refused, campaign, prompts, write_lines):
