@@ -7,13 +7,14 @@ PY := $(VENV)/bin/python
 SHELL := /bin/bash
 
 # $(PY) is how every command below is run; it is printed as `python`, as in an activated .venv.
-.PHONY: align test check lint setup clean help
+.PHONY: align align-ppo test check lint setup clean help
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make align   run the whole loop on the demonstration house (runs/asdfg)"
-	@echo "make test    run all tests"
-	@echo "make check   format, lint, types, fast tests"
+	@echo "make align       run the whole loop on the demonstration house (runs/asdfg)"
+	@echo "make align-ppo   then PPO too, and the review with it"
+	@echo "make test        run all tests"
+	@echo "make check       format, lint, types, fast tests"
 
 # The stages' own commands, in a row. Each can be run by hand after `source .venv/bin/activate`.
 ALIGN := \
@@ -26,6 +27,13 @@ align: setup
 	  echo; echo "$$ python -m $$words"; \
 	  $(PY) -m $$words || exit $$?; \
 	done
+
+# PPO climbs the reward model beside DPO. A review that has not seen its result is made again.
+PPO_DONE := runs/asdfg/ppo/manifest.json
+align-ppo: align
+	@echo; echo "$$ python -m rlhf.ppo"; $(PY) -m rlhf.ppo
+	@[ runs/asdfg/review/manifest.json -nt $(PPO_DONE) ] || \
+	  { echo; echo "$$ python -m review --overwrite"; $(PY) -m review --overwrite; }
 
 test: setup
 	$(PY) -m pytest

@@ -1,10 +1,13 @@
-"""The demonstration house over several training seeds, and its SFT recipes side by side.
+"""The demonstration house over several training seeds, PPO on it, and SFT recipes side by side.
 
     python benchmarks/demonstration.py seeds --seeds 0 1 2
+    python benchmarks/demonstration.py ppo --seeds 0 1 2
     python benchmarks/demonstration.py recipes
 
 `seeds` runs the stages of `make align` (without the reward model) once for each training seed, into
 `runs/asdfg-seed<n>`, and lets the fine-tuned and the aligned model answer all held-out prompts.
+`ppo` starts from what `make align` left in `runs/asdfg`, trains PPO (`--by rloo`: RLOO) once for
+each seed, and lets it answer the held-out prompts beside the fine-tuned model and DPO.
 `recipes` trains the same demonstrations with all weights, with LoRA and with the last layers only,
 and counts on the development prompts. Both go on where they stood when they are started again, and
 print a table in Markdown.
@@ -72,13 +75,27 @@ def align(seed: int, limit: int) -> dict[str, Any]:
     return read(campaign / "review" / "summary.json")
 
 
+def climb(seed: int, limit: int, by: str) -> dict[str, Any]:
+    """Run PPO or RLOO with one seed on what `make align` left; return the review's summary."""
+    campaign, aligned = ROOT / "runs" / f"asdfg-{by}{seed}", ROOT / "runs" / "asdfg"
+    campaign.mkdir(exist_ok=True)
+    for name in ("data", "sft", "reward", "dpo"):
+        if not (campaign / name).exists():
+            (campaign / name).symlink_to(aligned / name)
+    words = ["--run_dir", campaign, "--config"]
+    run(f"rlhf.{by}", *words, CONFIGS / f"{by}.yaml", "--seed", seed)
+    models = ["--models", "sft", "dpo", by]
+    run("review", *words, CONFIGS / "review.yaml", "--limit", limit, "--seeds", seed, *models)
+    return read(campaign / "review" / "summary.json")
+
+
 def percent(value: dict[str, float]) -> str:
     """Show a rate with its bounds."""
     return f"{100 * value['rate']:.1f} ({100 * value['low']:.1f} to {100 * value['high']:.1f})"
 
 
 def print_seeds(summaries: dict[int, dict[str, Any]]) -> None:
-    """Print what the issue asks of the demonstration, a column a seed."""
+    """Print what the issues ask of the demonstration, a column a seed."""
     rows: dict[str, list[str]] = {}
 
     def add(title: str, shown: str) -> None:
@@ -86,22 +103,26 @@ def print_seeds(summaries: dict[int, dict[str, Any]]) -> None:
 
     for summary in summaries.values():
         models = summary["models"]
+        sft = models["sft"]
         for part in SLICES:
             add(f"helpful after SFT, {part}", percent(summary["slices"][part]["sft"]["helpful"]))
-        for name in models:
-            add(f"any_violation, {name}", percent(models[name]["any_violation"]))
-            add(f"tone_violation, {name}", percent(models[name]["tone_violation"]))
-            add(f"helpful, {name}", percent(models[name]["helpful"]))
+        for name, found in models.items():
+            add(f"any_violation, {name}", percent(found["any_violation"]))
+            add(f"tone_violation, {name}", percent(found["tone_violation"]))
+            add(f"helpful, {name}", percent(found["helpful"]))
             add(f"tells the story at T = 1, {name}", percent(summary["story"][name]["sampled"]))
             add(f"tells the story greedily, {name}", percent(summary["story"][name]["greedy"]))
-        share = models["dpo"]["any_violation"]["rate"] / models["sft"]["any_violation"]["rate"]
-        add("any_violation, dpo as a share of sft", f"{share:.3f}")
-        add("helpful, dpo minus sft, paired", percent(summary["helpful_change_from_sft"]["dpo"]))
-        add("hidden standard prefers dpo to sft", percent(models["dpo"]["hidden_standard"]))
-        add("end_token, dpo", percent(models["dpo"]["end_token"]))
-        ratio = models["dpo"]["mean_tokens"] / models["sft"]["mean_tokens"]
-        add("mean length, dpo as a share of sft", f"{ratio:.3f}")
-        add("KL of dpo from sft, nats an answer", f"{models['dpo']['kl_to_sft']:.2f}")
+        for name in [name for name in models if name != "sft"]:
+            found = models[name]
+            share = found["any_violation"]["rate"] / sft["any_violation"]["rate"]
+            add(f"any_violation, {name} as a share of sft", f"{share:.3f}")
+            change = summary["helpful_change_from_sft"][name]
+            add(f"helpful, {name} minus sft, paired", percent(change))
+            add(f"hidden standard prefers {name} to sft", percent(found["hidden_standard"]))
+            add(f"end_token, {name}", percent(found["end_token"]))
+            ratio = found["mean_tokens"] / sft["mean_tokens"]
+            add(f"mean length, {name} as a share of sft", f"{ratio:.3f}")
+            add(f"KL of {name} from sft, nats an answer", f"{found['kl_to_sft']:.2f}")
     print("\n| | " + " | ".join(f"seed {seed}" for seed in summaries) + " |")
     print("|---" * (len(summaries) + 1) + "|")
     for title, cells in rows.items():
@@ -143,15 +164,19 @@ def compare_recipes(limit: int, demonstrations: int) -> None:
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("what", choices=("seeds", "recipes"))
+    parser.add_argument("what", choices=("seeds", "ppo", "recipes"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="training seeds")
     parser.add_argument("--limit", type=int, default=1000, help="prompts a slice")
+    parser.add_argument("--by", choices=("ppo", "rloo"), default="ppo", help="who climbs (ppo)")
     parser.add_argument(
         "--demonstrations", type=int, default=3000, help="transcripts that recipes train on"
     )
     arguments = parser.parse_args()
     if arguments.what == "seeds":
         print_seeds({seed: align(seed, arguments.limit) for seed in arguments.seeds})
+    elif arguments.what == "ppo":
+        by, limit = arguments.by, arguments.limit
+        print_seeds({seed: climb(seed, limit, by) for seed in arguments.seeds})
     else:
         compare_recipes(arguments.limit, arguments.demonstrations)
 
