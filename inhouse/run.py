@@ -53,6 +53,7 @@ def command(main: Callable[[], None]) -> NoReturn:
     keep_freed_memory()
     try:
         main()
+        leave_group()
     except UpToDate as done:
         print(f"up to date: {done}")
     except (InputError, GateError) as refusal:
@@ -67,6 +68,18 @@ def command(main: Callable[[], None]) -> NoReturn:
         traceback.print_exc()
         sys.exit(1)
     sys.exit(0)
+
+
+def leave_group() -> None:
+    """Leave the process group of `accelerate launch` together with the others, if there is one.
+
+    A process that just ends is now and then aborted: the group's threads want Python's lock to let
+    go of tensors, and Python is gone ("terminate called without an active exception").
+    """
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()
 
 
 def is_main_process() -> bool:

@@ -7,7 +7,6 @@
 import sys
 
 import torch
-import torch.distributed as dist
 from datasets import Dataset
 from peft import LoraConfig
 from torch.distributed.tensor import DTensor
@@ -15,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import RLOOConfig
 
 from inhouse.rewards import Composition, Rewards
+from inhouse.run import leave_group
 from inhouse.scoring import Scored
 from rlhf import roles
 from rlhf.ppo import PPOSettings
@@ -105,8 +105,7 @@ def main(kind: str, mode: str, folder: str, out: str) -> None:
             gradients[name] = whole.full_tensor() if isinstance(whole, DTensor) else whole
     if rank == 0:
         torch.save(gradients, out)
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    leave_group()
 
 
 if __name__ == "__main__":
