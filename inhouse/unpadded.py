@@ -66,7 +66,7 @@ def lay_out(labels: torch.Tensor, items: Sequence[Item]) -> Layout:
     lengths = [sum(stop - start for _, start, stop in item) for item in items]
     lines = fill(lengths)
     shape = len(lines), max(lengths)
-    source, piece_of = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
+    source, position_ids, piece_of = (torch.zeros(shape, dtype=torch.long) for _ in range(3))
     item_of = torch.full(shape, -1)  # -1 is padding: it sees itself, so that no softmax is empty
     for line, held in enumerate(lines):
         at = 0
@@ -74,6 +74,7 @@ def lay_out(labels: torch.Tensor, items: Sequence[Item]) -> Layout:
             for number, (of, start, stop) in enumerate(items[name]):
                 here = (line, slice(at, at + stop - start))
                 source[here] = torch.arange(of * tokens + start, of * tokens + stop)
+                position_ids[here] = torch.arange(start, stop) - items[name][0][1]
                 item_of[here], piece_of[here] = name, number
                 at += stop - start
     place = torch.zeros(labels.numel(), dtype=torch.long)
@@ -87,7 +88,17 @@ def lay_out(labels: torch.Tensor, items: Sequence[Item]) -> Layout:
     (item, other_item), (piece, other_piece) = pairwise(item_of), pairwise(piece_of)
     before = torch.ones(shape[1], shape[1]).tril().bool()
     sees = before & (item == other_item) & ((other_piece == 0) | (other_piece == piece))
-    return Layout(source, source % tokens, sees, place[row * tokens + token])
+    return Layout(source, position_ids, sees, place[row * tokens + token])
+
+
+def each_row(attention_mask: torch.Tensor, _labels: torch.Tensor) -> list[Item]:
+    """The items of a batch of rows that have nothing to do with one another."""
+    starts = attention_mask.int().argmax(dim=1).tolist()
+    lengths = attention_mask.sum(dim=1).tolist()
+    return [
+        [(row, start, start + length)]
+        for row, (start, length) in enumerate(zip(starts, lengths, strict=True))
+    ]
 
 
 def fill(lengths: Sequence[int]) -> list[list[int]]:
@@ -122,6 +133,21 @@ def model_inputs(
         "attention_mask": sees,
         "use_cache": False,
     }
+
+
+def put_back(numbers: torch.Tensor, layout: Layout, labels: torch.Tensor) -> torch.Tensor:
+    """What stands where a next token is scored, in the old batch's shape; 0 elsewhere.
+
+    Args:
+        numbers: one for each token of the layout. Shape: (lines, width)
+        labels: -100 where nothing is scored. Shape: (rows, tokens)
+
+    Returns:
+        Shape: (rows, tokens - 1)
+    """
+    mask = labels[:, 1:] != -100
+    scored = numbers.flatten()[layout.scored.to(numbers.device)]
+    return numbers.new_zeros(mask.shape).masked_scatter(mask, scored)
 
 
 def below_adapters(model: Any) -> Any:

@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
+from inhouse import sharding
 from inhouse.errors import InputError
+from inhouse.unpadded import each_row, why_not
 from rlhf.watch import Health
 
 # What keeps the sampler at exactly the distribution that is scored, and TRL's keys for it.
@@ -26,6 +28,7 @@ FIXED = {
     "reward_weights": (None, "weights stand in the file that --rewards names"),
 }
 SMALLEST_ROLLOUT = 8  # answers: below this, whitening turns single answers' luck into ±1
+TRIED = (16, 8, 8)  # tokens of each row laid end to end, to see whether a model minds
 PADDED, CLOSE = 7, 1e-2  # positions of padding to try, and nats of log-probability it may cost
 
 
@@ -174,6 +177,24 @@ def check_padding(model: Any, ids: list[int], pad_token_id: int, source: str) ->
             "positions from the padding (learned position embeddings), so that batches of prompts "
             "cannot be sampled and scored alike; use a model with rotary positions"
         )
+
+
+def why_padded(model: Any, training: Any) -> str:
+    """What keeps policy and critic from reading rows laid end to end; empty where they can.
+
+    On a CPU only: on a GPU it was never measured.
+    """
+    if training.device.type != "cpu" or sharding.asked():
+        return "rows are laid end to end on a CPU only, and not in shards"
+    ids = torch.arange(TRIED[0]).repeat(len(TRIED), 1)
+    mask = (ids < torch.tensor(TRIED)[:, None]).long()
+    batch = {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "labels": ids.masked_fill(mask == 0, -100),
+    }
+    longest = model.config.get_text_config().max_position_embeddings
+    return why_not(model, training, longest, batch, each_row(mask, mask))
 
 
 def check_first(now: Health, longest: int) -> None:

@@ -252,8 +252,8 @@ def _add_switch(model: Any, parts: Callable[[Any, str], tuple[nn.Module, nn.Modu
         if head is None:
             return own(*args, **kwargs)
         body, reader = parts(self, head)  # looked up on each call: FSDP and peft replace modules
-        kwargs.pop("labels", None)
-        hidden = body(*args, **kwargs, use_cache=False).last_hidden_state
+        kwargs = {name: kwargs[name] for name in kwargs if name != "labels"} | {"use_cache": False}
+        hidden = body(*args, **kwargs).last_hidden_state
         return reader(hidden.to(reader.weight.dtype)).float()
 
     model.forward = types.MethodType(forward, model)

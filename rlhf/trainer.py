@@ -11,6 +11,7 @@ An answer's tokens are actions. Its reward falls on the last of them, KL to the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +25,9 @@ from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import pad
 
 from inhouse.rewards import averages
+from inhouse.unpadded import below_adapters, each_row, lay_out, model_inputs, put_back, unpadded
 from rlhf.advantages import explained_variance, gae, kl_terms, masked_mean, token_rewards, whiten
-from rlhf.checks import check_first
+from rlhf.checks import check_first, why_padded
 from rlhf.guard import Guard
 from rlhf.kl_control import KLController
 from rlhf.losses import moved, policy_loss, value_loss
@@ -91,6 +93,7 @@ class PPOTrainer(RLOOTrainer):
         kl = KLController(args.beta, settings.target_kl)
         self.guard = Guard(Watch(settings.max_kl), kl)
         self.held: set[str] = set()  # the roles whose weights must not move
+        self.padded = bool(why_padded(self.model, args))  # whether batches run with their padding
         self.add_callback(_Hold(self))
 
     # --- a rollout ----------------------------------------------------------------------------
@@ -185,16 +188,26 @@ class PPOTrainer(RLOOTrainer):
 
     def _logps(self, model: Any, ids: Tensor, mask: Tensor, kept: int) -> tuple[Tensor, Tensor]:
         """Log-probabilities and entropies of the last ``kept`` tokens, at TRL's temperature."""
-        logps, entropy, _ = self._get_per_token_logps_and_entropies(
-            model, ids, mask, kept, compute_entropy=model is not self.ref_model
-        )
+        bare = self.accelerator.unwrap_model(model)
+        with nullcontext() if self.padded else unpadded(bare, each_row):
+            logps, entropy, _ = self._get_per_token_logps_and_entropies(
+                model, ids, mask, kept, compute_entropy=model is not self.ref_model
+            )
         return logps, logps if entropy is None else entropy
 
     def _values(self, model: Any, ids: Tensor, mask: Tensor, kept: int) -> Tensor:
         """What the critic expects before each of the last ``kept`` tokens."""
+        if self.padded:
+            with self.accelerator.autocast():
+                values = model(input_ids=ids, attention_mask=mask, head=VALUE_HEAD)
+            return values[:, -kept - 1 : -1, 0]
+        labels = ids.masked_fill(mask == 0, -100)
+        labels[:, :-kept] = -100
+        layout = lay_out(labels.cpu(), each_row(mask, labels))
+        given = model_inputs(below_adapters(self.accelerator.unwrap_model(model)), ids, layout)
         with self.accelerator.autocast():
-            values = model(input_ids=ids, attention_mask=mask, head=VALUE_HEAD)
-        return values[:, -kept - 1 : -1, 0]
+            values = model(**given, head=VALUE_HEAD)
+        return put_back(values[..., 0], layout, labels)[:, -kept:]
 
     def _as_batch(self, rollout: Rollout) -> dict[str, Tensor]:
         """Advantages and returns, in the shape that TRL shuffles and cuts into mini-batches."""

@@ -9,20 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from trl import SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from inhouse import sharding
 from inhouse.run import is_main_process
-from inhouse.unpadded import Item, unpadded, why_not
+from inhouse.unpadded import each_row, unpadded, why_not
 
 PROBE = (16, 8, 8)  # tokens of each row that is tried: the last two come to stand in one line
-
-
-def each_row(attention_mask: torch.Tensor, _labels: torch.Tensor) -> list[Item]:
-    """The items of a batch of rows that have nothing to do with one another."""
-    return [[(row, 0, length)] for row, length in enumerate(attention_mask.sum(dim=1).tolist())]
 
 
 class UnpaddedSFTTrainer(SFTTrainer):

@@ -115,6 +115,34 @@ def test_what_is_read_does_not_depend_on_the_batch(make_trainer, mode):
         assert torch.allclose(one * kept, other * kept, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_rows_laid_end_to_end_have_the_loss_and_gradients_of_padded_ones(make_trainer, mode):
+    trainer = make_trainer(mode)
+    assert not trainer.padded, "on a CPU rows are laid end to end"
+    batch = trainer._as_batch(roll(trainer))
+    assert batch["prompt_mask"].sum(1).unique().numel() > 1, "prompts of different length"
+    found = {}
+    for trainer.padded in (True, False):
+        trainer.model.zero_grad()
+        loss = trainer._compute_loss(trainer.model, batch)
+        loss.backward()
+        gradients = [w.grad for w in trainer.model.parameters() if w.grad is not None]
+        found[trainer.padded] = [loss.detach(), *(gradient.clone() for gradient in gradients)]
+    assert len(found[True]) == len(found[False]) > 2
+    for padded, dense in zip(found[True], found[False], strict=True):
+        assert (padded - dense).norm() <= 1e-5 * padded.norm().clamp(min=1e-3)
+
+
+def test_a_model_that_heeds_no_mask_of_ours_keeps_its_padding(make_trainer):
+    from rlhf.checks import why_padded
+
+    trainer = make_trainer()
+    base = trainer.model.get_base_model()
+    assert why_padded(trainer.model, trainer.args) == ""
+    base.config._attn_implementation = "flash_attention_2"
+    assert "takes no mask" in why_padded(trainer.model, trainer.args)
+
+
 # --- the reward -------------------------------------------------------------------------------
 
 
