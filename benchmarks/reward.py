@@ -2,13 +2,16 @@
 
     python benchmarks/demonstration.py seeds --seeds 0 1 2    # makes what is learned from
     python benchmarks/reward.py --seeds 0 1 2
+    python benchmarks/reward.py --same_ratings                # after `make align`
 
 Trains `python -m reward` with seed n on `runs/asdfg-seed<n>`, which holds that seed's own
-fine-tuned model, candidates and ratings, and prints a table in Markdown. A seed that is trained
-already is only read. What is judged is the mean over the seeds, because one seed's held-out rater
-has some fifty votes on held-out prompts, which tell an accuracy to within 0.1 only. The scorer's
-accuracy on them is compared with that on the other raters' votes, twice: on all held-out prompts,
-and, which is judged, on the very pairs that the held-out rater saw. Exit 2 where an aim is missed.
+fine-tuned model, candidates and ratings, and prints a table in Markdown. With `--same_ratings`
+every seed learns from what `make align` left in `runs/asdfg`, split its own way. A seed that is
+trained already is only read. What is judged is the mean over the seeds, because one seed's held-out
+rater has some fifty votes on held-out prompts, which tell an accuracy to within 0.1 only. The
+scorer's accuracy on them is compared with that on the other raters' votes, twice: on all held-out
+prompts, and, which is judged, on the very pairs that the held-out rater saw. Exit 2 where an aim is
+missed.
 """
 
 import argparse
@@ -74,13 +77,22 @@ AIMS: dict[str, tuple[str, Callable[[Found], float], Callable[[float], bool]]] =
 }
 
 
-def measure(seed: int) -> Found:
+def split_anew(seed: int) -> Path:
+    """A campaign with the model and the ratings of `make align`, and no reward model yet."""
+    aligned, campaign = ROOT / "runs" / "asdfg", ROOT / "runs" / f"asdfg-reward{seed}"
+    campaign.mkdir(exist_ok=True)
+    for name in ("sft", "ratings", "preferences"):
+        if not (campaign / name).exists():
+            (campaign / name).symlink_to(aligned / name)
+    return campaign
+
+
+def measure(seed: int, campaign: Path) -> Found:
     """Train one seed, if it is not trained, and read what is known of it.
 
     Raises:
         CalledProcessError: the stage failed, and has said why.
     """
-    campaign = ROOT / "runs" / f"asdfg-seed{seed}"
     words = ["--run_dir", str(campaign), "--config", str(CONFIG), "--seed", str(seed)]
     print(f"\n$ python -m reward {' '.join(words)}", flush=True)
     subprocess.run([sys.executable, "-m", "reward", *words], cwd=ROOT, check=True)
@@ -110,8 +122,13 @@ def main() -> int:
     """Train every seed, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="training seeds")
+    parser.add_argument("--same_ratings", action="store_true", help="of make align, for every seed")
     words = parser.parse_args()
-    return 0 if report({seed: measure(seed) for seed in words.seeds}) else 2
+    campaigns = {
+        seed: split_anew(seed) if words.same_ratings else ROOT / "runs" / f"asdfg-seed{seed}"
+        for seed in words.seeds
+    }
+    return 0 if report({seed: measure(seed, folder) for seed, folder in campaigns.items()}) else 2
 
 
 if __name__ == "__main__":
