@@ -49,6 +49,7 @@ class Patterns:
     requires: list[Any] = field(default_factory=list)
     near: list[Any] = field(default_factory=list)
     prompt: list[Any] = field(default_factory=list)
+    about: list[Any] = field(default_factory=list)
     also: tuple[Patterns, ...] = ()
     exempt: tuple[str, ...] = ()
     within: int = 12
@@ -129,15 +130,18 @@ def numeric(rule: Patterns, text: Text, context: Context) -> list[Span]:
 
 
 def pii(rule: Patterns, text: Text, context: Context) -> list[Span]:
-    """Personal data of the kinds named; of a kind in brackets only where ``near`` says whose.
+    """Personal data of the kinds named; of a kind in brackets only what is not the firm's own.
 
-    ``(EMAIL)`` is found where a ``near`` pattern matches the sentence: a firm's own is none.
+    ``(EMAIL)`` is none where an ``unless`` pattern matches its sentence ("our helpline", "write to
+    us"), or, if the rule has ``near``, where none of those does.
     """
     found = []
     for entity in privacy.scan_seen(text.text):
         span = (entity.start, entity.end)
+        sentence = _sentence_of(text, span)
         sure = entity.type in rule.entities
-        perhaps = f"({entity.type})" in rule.entities and _any(rule.near, _sentence_of(text, span))
+        perhaps = f"({entity.type})" in rule.entities and not _any(rule.unless, sentence)
+        perhaps = perhaps and (not rule.near or _any(rule.near, sentence))
         if (sure or perhaps) and _counts(rule, text, span):
             found.append(span)
     return found
@@ -148,6 +152,13 @@ def format_(rule: Patterns, text: Text, context: Context) -> list[Span]:
     if rule.prompt and not _hits(rule, rule.prompt, context.asked):
         return []
     return [] if FORMATS[rule.format](text.text) else _whole(text)
+
+
+def off_topic(rule: Patterns, text: Text, context: Context) -> bool:
+    """Whether neither the reply nor what it answers is ``about`` what the rule is for."""
+    return bool(rule.about) and not (
+        _any(rule.about, text.text) or _any(rule.about, context.asked.text)
+    )
 
 
 def by_people(rule: Patterns, text: Text, context: Context) -> list[Span]:
