@@ -287,8 +287,9 @@ _DENIED = compile_pattern(
     r"nothing|free|hard|against|from|eliminat\w+|remov\w+|exclud\w+|avoid\w*|engineer\w+|forget)"
     r"(?: \w+)?(?: (?:a|an|any|all|the|of|to|out|up|end|way|with|about|ever|possibility|chance|"
     r"danger|worry|have|has|having|you|your|money|capital|potential|possible|be|suffer|make|"
-    r"see))* $"
+    r"see))* $|\bnever(?: \w+){1,4} $"
 )
+_NO_RISK = compile_pattern(r"\b(?:no|zero|nil|minimal|negligible)(?: real)? risks?\b")
 _UNDONE = compile_pattern(
     r"^[^.;!?,]{0,30}\b(?:excluded|impossible|eliminated|removed|ruled out|engineered out|gone|"
     r"history|out of the question|off the table|unthinkable|is (?:ours|on us))\b"
@@ -298,7 +299,8 @@ _UNDONE = compile_pattern(
 def _disclosed(rule: Patterns, text: str) -> bool:
     """Whether what a rule calls for is said, and not said to be otherwise ("no risk of loss")."""
     return any(
-        not _DENIED.search(text[max(0, found.start() - 60) : found.start()])
+        not _NO_RISK.search(found.group())
+        and not _DENIED.search(text[max(0, found.start() - 60) : found.start()])
         and not _UNDONE.search(text[found.end() : found.end() + 50])
         for pattern in rule.requires
         for found in pattern.finditer(text)

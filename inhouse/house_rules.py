@@ -146,8 +146,8 @@ class HouseRules:
             found.append(Finding(rule=rule.id, severity=rule.severity, start=a, end=b, text=words))
         return found
 
-    # A rule's patterns in one automaton, so that a reply is read once a rule, not once a pattern. Of
-    # all rules together, varied text would make three times as many states, each of which costs
+    # A rule's patterns in one automaton, so that a reply is read once a rule, not once a pattern.
+    # Of all rules together, varied text would make three times as many states, each of which costs
     # once. Of a pattern of words apart the words are in it, each for itself, for the same reason.
     @cached_property
     def _waiting(self) -> list[_Waiting]:
