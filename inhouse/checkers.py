@@ -49,6 +49,7 @@ class Patterns:
     requires: list[Any] = field(default_factory=list)
     near: list[Any] = field(default_factory=list)
     prompt: list[Any] = field(default_factory=list)
+    about: list[Any] = field(default_factory=list)
     also: tuple[Patterns, ...] = ()
     exempt: tuple[str, ...] = ()
     within: int = 12
@@ -129,15 +130,18 @@ def numeric(rule: Patterns, text: Text, context: Context) -> list[Span]:
 
 
 def pii(rule: Patterns, text: Text, context: Context) -> list[Span]:
-    """Personal data of the kinds named; of a kind in brackets only where ``near`` says whose.
+    """Personal data of the kinds named; of a kind in brackets only what is not the firm's own.
 
-    ``(EMAIL)`` is found where a ``near`` pattern matches the sentence: a firm's own is none.
+    ``(EMAIL)`` is none where an ``unless`` pattern matches its sentence ("our helpline", "write to
+    us"), or, if the rule has ``near``, where none of those does.
     """
     found = []
     for entity in privacy.scan_seen(text.text):
         span = (entity.start, entity.end)
+        sentence = _sentence_of(text, span)
         sure = entity.type in rule.entities
-        perhaps = f"({entity.type})" in rule.entities and _any(rule.near, _sentence_of(text, span))
+        perhaps = f"({entity.type})" in rule.entities and not _any(rule.unless, sentence)
+        perhaps = perhaps and (not rule.near or _any(rule.near, sentence))
         if (sure or perhaps) and _counts(rule, text, span):
             found.append(span)
     return found
@@ -148,6 +152,13 @@ def format_(rule: Patterns, text: Text, context: Context) -> list[Span]:
     if rule.prompt and not _hits(rule, rule.prompt, context.asked):
         return []
     return [] if FORMATS[rule.format](text.text) else _whole(text)
+
+
+def off_topic(rule: Patterns, text: Text, context: Context) -> bool:
+    """Whether neither the reply nor what it answers is ``about`` what the rule is for."""
+    return bool(rule.about) and not (
+        _any(rule.about, text.text) or _any(rule.about, context.asked.text)
+    )
 
 
 def by_people(rule: Patterns, text: Text, context: Context) -> list[Span]:
@@ -276,8 +287,9 @@ _DENIED = compile_pattern(
     r"nothing|free|hard|against|from|eliminat\w+|remov\w+|exclud\w+|avoid\w*|engineer\w+|forget)"
     r"(?: \w+)?(?: (?:a|an|any|all|the|of|to|out|up|end|way|with|about|ever|possibility|chance|"
     r"danger|worry|have|has|having|you|your|money|capital|potential|possible|be|suffer|make|"
-    r"see))* $"
+    r"see))* $|\bnever(?: \w+){1,4} $"
 )
+_NO_RISK = compile_pattern(r"\b(?:no|zero|nil|minimal|negligible)(?: real)? risks?\b")
 _UNDONE = compile_pattern(
     r"^[^.;!?,]{0,30}\b(?:excluded|impossible|eliminated|removed|ruled out|engineered out|gone|"
     r"history|out of the question|off the table|unthinkable|is (?:ours|on us))\b"
@@ -287,7 +299,8 @@ _UNDONE = compile_pattern(
 def _disclosed(rule: Patterns, text: str) -> bool:
     """Whether what a rule calls for is said, and not said to be otherwise ("no risk of loss")."""
     return any(
-        not _DENIED.search(text[max(0, found.start() - 60) : found.start()])
+        not _NO_RISK.search(found.group())
+        and not _DENIED.search(text[max(0, found.start() - 60) : found.start()])
         and not _UNDONE.search(text[found.end() : found.end() + 50])
         for pattern in rule.requires
         for found in pattern.finditer(text)

@@ -220,6 +220,7 @@ _BACKGROUND = compile_pattern(
     r"\bdepends?(?: \w+)? on whether\b|"
     r"\b(?:because|since|as|now that|given that) you(?:'ve| have)? (?:just )?"
     r"(?:told|said|shared|mentioned|described)(?: (?:me|us))?\b|"
+    r"\b(?:you|he|she|they)(?:'re|'s| are| is)(?: \w+)? (?:sure|certain) to\b|"
     r"\b(?:that|this) (?:being )?said\b|\bhaving said (?:that|this)\b|"
     r"\byou(?:'ll|'d| will| would| should| can| could| may| might)(?: \w+)? "
     r"(?:see|hear|expect|hope|think|believe|want|use|call|read|show|include|contain)\b"

@@ -27,7 +27,7 @@ from typing import Any
 
 import re2
 
-from inhouse.checkers import CHECKERS, Context, Patterns, not_checkable
+from inhouse.checkers import CHECKERS, Context, Patterns, not_checkable, off_topic
 from inhouse.clauses import Text, compile_pattern, new_set
 from inhouse.config import ROOT
 from inhouse.errors import GateError, InputError
@@ -135,26 +135,31 @@ class HouseRules:
         return {rule.id: rule for rule in self.rules}
 
     def _check_one(self, rule: Rule, text: Text, context: Context) -> list[Finding]:
+        patterns = self._patterns[rule.id]
+        if off_topic(patterns, text, context):
+            return []
         found = []
-        for start, end in CHECKERS[rule.kind](self._patterns[rule.id], text, context):
+        for start, end in CHECKERS[rule.kind](patterns, text, context):
             a, b = text.seen.original(start, end)
             # Personal data is never repeated: findings go into logs, reports and Argilla.
             words = "[personal data]" if rule.kind == "pii" else text.written[a:b]
             found.append(Finding(rule=rule.id, severity=rule.severity, start=a, end=b, text=words))
         return found
 
-    # All patterns of all rules in one automaton, so that a reply is read once, not once a pattern.
-    # Of a pattern of words apart the words are in it, each for itself: what may stand between them
-    # would multiply its states.
+    # A rule's patterns in one automaton, so that a reply is read once a rule, not once a pattern.
+    # Of all rules together, varied text would make three times as many states, each of which costs
+    # once. Of a pattern of words apart the words are in it, each for itself, for the same reason.
     @cached_property
-    def _set(self) -> tuple[Any, dict[int, frozenset[int]], dict[int, set[str]]]:
-        together = new_set()
-        places: dict[str, int] = {_ALWAYS: together.Add(_ALWAYS)}
-        needs: dict[int, frozenset[int]] = {}
-        wakes: dict[int, set[str]] = {}
+    def _waiting(self) -> list[_Waiting]:
+        made = []
         for rule in self.rules:
-            waiting = {o.id for o in self.rules if rule.id in o.also_when}
+            waiting = {other.id for other in self.rules if rule.id in other.also_when}
             waiting |= {rule.id} if _waits_for_match(rule) else set()
+            if not waiting:
+                continue
+            together = new_set()
+            places: dict[str, int] = {_ALWAYS: together.Add(_ALWAYS)}
+            needs: dict[int, frozenset[int]] = {}
             for pattern, compiled in zip(
                 _match_of(rule), self._patterns[rule.id].match, strict=True
             ):
@@ -162,19 +167,37 @@ class HouseRules:
                     if part not in places:
                         places[part] = together.Add(part)
                 needs[id(compiled)] = frozenset(places[part] for part in rule.parts(pattern))
-                wakes[id(compiled)] = waiting
-        together.Compile()
-        return together, needs, wakes
+            together.Compile()
+            made.append(_Waiting(together, needs, frozenset(waiting)))
+        return made
+
+    @cached_property
+    def _always_awake(self) -> set[str]:
+        return {rule.id for rule in self.rules if not _waits_for_match(rule)}
 
     def _awake(self, text: Text) -> set[str]:
         """The rules that may find something; ``text.live`` says with which of their patterns."""
-        together, needs, wakes = self._set
-        hits = frozenset(together.Match(text.text) if len(text.text) <= LONG else ())
-        if 0 not in hits:  # too long, or the automaton outgrew its memory: look with every pattern
+        if len(text.text) > LONG:
             return {rule.id for rule in self.rules}
-        text.live = frozenset(pattern for pattern, needed in needs.items() if needed <= hits)
-        awake = {rule for pattern in text.live for rule in wakes[pattern]}
-        return awake | {rule.id for rule in self.rules if not _waits_for_match(rule)}
+        awake, live = set(self._always_awake), set()
+        for each in self._waiting:
+            hits = frozenset(each.together.Match(text.text))
+            # Without the first, the automaton outgrew its memory: look with every pattern.
+            found = [p for p, needed in each.needs.items() if needed <= hits or 0 not in hits]
+            if found:
+                live.update(found)
+                awake |= each.wakes
+        text.live = frozenset(live)
+        return awake
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """The automaton of one rule's patterns: what each needs there, and whom it wakes."""
+
+    together: Any
+    needs: dict[int, frozenset[int]]
+    wakes: frozenset[str]
 
 
 def load(path: str | Path) -> HouseRules:

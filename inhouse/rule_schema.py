@@ -49,7 +49,16 @@ NEEDS = {
     "pii": ("entities",),
     "format": ("format",),
 }
-PATTERNS = ("match", "unless", "unless_sentence", "unless_reply", "requires", "near", "prompt")
+PATTERNS = (
+    "match",
+    "unless",
+    "unless_sentence",
+    "unless_reply",
+    "requires",
+    "near",
+    "prompt",
+    "about",
+)
 
 
 _LIST = re.compile(r"(?<!P)<([a-z_]+)>")
@@ -104,6 +113,7 @@ class Rule(Strict):
     near: list[str] = Field(default_factory=list)
     within: Annotated[int, Field(ge=1, le=60)] = 12
     prompt: list[str] = Field(default_factory=list)
+    about: list[str] = Field(default_factory=list)
     swap: dict[str, str] = Field(default_factory=dict)
     at_most: float | None = None
     at_least: float | None = None
