@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import torch
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
 from inhouse.errors import InputError
@@ -69,8 +70,9 @@ def figures(trainer: Any) -> dict[str, int]:
     """How many parameters this process holds, where others hold the rest."""
     if not trainer.is_fsdp_enabled:
         return {}
-    held = sum(piece.to_local().numel() for piece in trainer.model.parameters())
-    return {"parameters_a_process": held}
+    pieces = list(trainer.model.parameters())
+    held = sum(piece.to_local().numel() for piece in pieces)
+    return {"parameters_a_process": held, "parameters_in_all": sum(map(torch.numel, pieces))}
 
 
 def _on(name: str) -> bool:

@@ -57,7 +57,8 @@ def check_settings(settings: dict[str, Any], *, may_shard: bool = False) -> None
         raise InputError(f"{lora[0]} is set, but use_peft is not: add use_peft, or leave it out")
     if sharding.asked() and not may_shard:
         raise InputError(
-            "FSDP is carried out by `python -m sft` only: use configs/accelerate/ddp.yaml here"
+            "FSDP is carried out by `python -m sft` and `python -m rlhf.dpo` only: use "
+            "configs/accelerate/ddp.yaml here"
         )
     sharding.check()
     if {"output_dir", "run_dir"} <= settings.keys():

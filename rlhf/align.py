@@ -117,8 +117,8 @@ def train(
 def watch(trainer: Any, tokenizer: Any, data: Data, answer_prompts: int) -> Drift | None:
     """What measures the policy's answers, or None, and then why not is said."""
     prompts = data.prompts[:answer_prompts]
-    if trainer.is_deepspeed_enabled:
-        say("no answers are measured: with DeepSpeed no process has the whole model")
+    if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
+        say("no answers are measured: no process has the whole model")
         return None
     if not prompts:
         say("no answers are measured: no prompt is held out, or answer_prompts is 0")

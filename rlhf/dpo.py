@@ -94,11 +94,11 @@ def main() -> None:
 
     from trl import DPOTrainer  # these take seconds, and --help must not
 
-    from inhouse import models
+    from inhouse import models, sharding
     from inhouse import training as trainers
     from rlhf import align, prepare, reference, rows, shared_prompts
 
-    trainers.check_settings(parsed.settings)
+    trainers.check_settings(parsed.settings, may_shard=True)
     check_losses(training)
     reference.check_settings(training)
     campaign = Path(options.run_dir)
@@ -134,6 +134,7 @@ def main() -> None:
     kept = Path(own.ref_cache_dir or folder.parent / "cache")
     cache = reference.Cache(kept, start, model_args, training)
     share = own.share_prompts
+    sharding.begin(training)
     kind = shared_prompts.trainer_for(model, training, data.rows) if share else DPOTrainer
     kind = reference.prepared(kind, ("ref_chosen_logps", "ref_rejected_logps"), cache)
     trainer = align.make_trainer(kind, model, model_args, lora, training, tokenizer, data)

@@ -15,6 +15,7 @@ import torch
 from trl import DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
+from inhouse import sharding
 from inhouse.unpadded import Item, unpadded, why_not
 from rlhf.prepare import say
 from rlhf.rows import Row, longest
@@ -65,6 +66,9 @@ class SharedPromptsTrainer(DPOTrainer):
 
 def trainer_for(model: Any, training: Any, rows: Sequence[Row]) -> type[DPOTrainer]:
     """The trainer that shares prompts, or TRL's own where that cannot be, and then why is said."""
+    if sharding.asked():
+        say("prompts are run twice, once for each answer: the model is in shards")
+        return DPOTrainer
     tried = [{name: ids[:PROBE] for name, ids in row.items()} for row in rows[:2]]
     batch = DataCollatorForPreference(pad_token_id=0)(tried)
     labels = batch["input_ids"].masked_fill(batch.pop("completion_mask") == 0, -100)

@@ -28,7 +28,9 @@ def training(kind: DistributedType) -> SimpleNamespace:
 
 def test_a_stage_that_cannot_shard_refuses_to(launched):
     launched()
-    with pytest.raises(InputError, match=r"`python -m sft` only.*configs/accelerate/ddp\.yaml"):
+    with pytest.raises(
+        InputError, match=r"`python -m rlhf.dpo` only.*configs/accelerate/ddp\.yaml"
+    ):
         check_settings({})
     check_settings({}, may_shard=True)
 
