@@ -2,8 +2,10 @@
 
 The formula counts what training keeps: weights, a gradient and Adam's two moments for what is
 trained, and what each layer saves for its backward pass. The last is fitted to what torch saves on
-Qwen3, Llama, Gemma and GPT-2 shapes, 14 hidden and 3.5 inner widths a token; a test holds it to
-a factor of 1.4. TRL projects to the vocabulary in tiles, so logits do not enter.
+Qwen3, Llama, Gemma and GPT-2 shapes, 14 hidden and 3.5 inner widths a token and the mask that each
+layer's sdpa keeps; a test holds it to a factor of 1.4. Batches count as they run: padded, laid end
+to end or packed, see ``inhouse.batches``. TRL projects to the vocabulary in tiles, so logits do not
+enter.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Any
 import torch
 
 from inhouse import sharding
+from inhouse.batches import Rows
 from inhouse.errors import InputError
 
 GIB = 2**30
@@ -31,7 +34,12 @@ MEMINFO = Path("/proc/meminfo")
 
 @dataclass(frozen=True)
 class Load:
-    """What one step puts into memory. Sizes in bytes, widths in values, lengths in tokens."""
+    """What one step puts into memory. Sizes in bytes, widths in values, lengths in tokens.
+
+    ``computed``: tokens that the model runs, for each of ``batch`` times ``length``: above 1 where
+    a record is two rows, below where records share a line. ``widened``: a line's width for each
+    token of ``length``. ``masked``: attention has a mask, a value for each two tokens of a line.
+    """
 
     weights: int
     trained: int
@@ -45,14 +53,24 @@ class Load:
     batch: int
     accumulation: int
     length: int
+    computed: float = 1.0
+    widened: float = 1.0
+    masked: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """How many the longest batch runs, padding counted."""
+        return round(self.batch * self.length * self.computed)
 
     @property
     def activations(self) -> int:
         """What the forward pass keeps for the backward pass, in bytes."""
-        tokens = self.batch * self.length
+        tokens, width = self.tokens, self.length * self.widened
         layer = tokens * (SAVED_HIDDEN * self.hidden + SAVED_INNER * self.inner)
         if self.eager:  # the attention matrix itself
-            layer += tokens * self.heads * self.length
+            layer += tokens * self.heads * width
+        if self.masked:
+            layer += tokens * width
         if self.checkpointing:  # each layer's input, and one layer whole while it is gone through
             return int(self.value * (self.layers * tokens * self.hidden + layer))
         return int(self.value * self.layers * layer)
@@ -63,12 +81,12 @@ class Load:
         return self.weights + 3 * self.trained + self.activations
 
 
-def load_of(model: Any, training: Any, *, trained: int, length: int) -> Load:
+def load_of(model: Any, training: Any, *, trained: int, rows: Rows) -> Load:
     """What a step on the longest batch takes, read off a model and TRL's arguments.
 
     Args:
         trained: how many parameters are trained, adapters counted.
-        length: tokens of the longest row.
+        rows: the records to train on, as batches of them run.
 
     With FSDP a process has its share of gradients and moments, and all weights while it loads.
     """
@@ -76,6 +94,8 @@ def load_of(model: Any, training: Any, *, trained: int, length: int) -> Load:
     known = config.to_dict()
     hidden = config.hidden_size
     size = next(model.parameters()).element_size()
+    batch, length = training.per_device_train_batch_size, max(rows.lengths)
+    lines, width = rows.longest(batch)
     return Load(
         weights=sum(weight.numel() * weight.element_size() for weight in model.parameters()),
         trained=trained * size // (training.world_size if sharding.asked() else 1),
@@ -86,9 +106,12 @@ def load_of(model: Any, training: Any, *, trained: int, length: int) -> Load:
         value=2 if training.bf16 or training.fp16 else size,
         eager=config._attn_implementation == "eager",
         checkpointing=training.activation_checkpointing,
-        batch=training.per_device_train_batch_size,
+        batch=batch,
         accumulation=training.gradient_accumulation_steps,
         length=length,
+        computed=lines * width / (batch * length),
+        widened=width / length,
+        masked=config._attn_implementation == "sdpa",
     )
 
 
@@ -182,7 +205,7 @@ def free_bytes() -> int:
 class Measured:
     """One forward and backward pass over the longest batch, the first of the run and unlearned.
 
-    ``peak`` in bytes: the process's on a CPU, the device's on a GPU. ``tokens`` counts padding.
+    ``peak`` in bytes: the process's on a CPU, the device's on a GPU; ``tokens``: as they were run.
     """
 
     seconds: float
@@ -249,4 +272,4 @@ def measure(trainer: Any, rows: Sequence[dict[str, Any]], load: Load) -> Measure
     moments = 2 * load.trained
     if moments > free_bytes():
         raise refusal(load, free, f"Adam's moments take {moments / GIB:.2f} GiB more")
-    return Measured(seconds, peak + moments, batch["input_ids"].numel())
+    return Measured(seconds, peak + moments, load.tokens)

@@ -20,6 +20,7 @@ import torch
 from peft import PeftModel, get_peft_model
 
 from inhouse import model_card, models, sharding
+from inhouse.batches import Rows
 from inhouse.config import Parsed, RunOptions
 from inhouse.errors import InputError
 from inhouse.run import CHECKPOINTS, Run, is_main_process
@@ -100,11 +101,13 @@ def print_plan(
     trainable: int,
     folder: Path,
     example: str,
+    drawn: int = 0,
     details: Sequence[str] = (),
 ) -> None:
     """Print what a run would do: records, tokens, steps, memory, disk, and one example.
 
     Args:
+        drawn: how many rows the trainer draws from, if records are packed into fewer.
         details: lines on memory, lengths and time, each with its name in the first 13 columns; by
             default what weights and optimiser take.
     """
@@ -119,7 +122,8 @@ def print_plan(
     lines = [
         f"records      {rows}",
         f"tokens       {tokens} ({supervised} supervised)",
-        f"steps        {count_steps(training, rows)} of {rows_a_step(training)} records",
+        f"steps        {count_steps(training, drawn or rows)} of {rows_a_step(training)} "
+        + ("packed rows" if drawn else "records"),
         f"parameters   {parameters:,} ({trainable:,} trained)",
         *(details or [rough]),
         f"free disk    {shutil.disk_usage(above).free / 2**30:.0f} GiB at {above}",
@@ -161,24 +165,10 @@ def length_classes(lengths: Sequence[int]) -> list[tuple[int, int]]:
     return [(number * width, counts[number]) for number in range(min(counts), max(counts) + 1)]
 
 
-def padded_tokens(lengths: Sequence[int], training: Any) -> int:
-    """Tokens that one epoch computes, padding counted: each batch is as long as its longest row.
-
-    In the order given, or by length where the sampler groups them. Nothing is padded when packed.
-    """
-    if training.packing:
-        return sum(lengths)
-    grouped = training.train_sampling_strategy == "group_by_length"
-    ordered = sorted(lengths) if grouped else list(lengths)
-    size = training.per_device_train_batch_size
-    batches = (ordered[at : at + size] for at in range(0, len(ordered), size))
-    return sum(len(batch) * max(batch) for batch in batches)
-
-
-def time_line(training: Any, lengths: Sequence[int], seconds: float, tokens: int) -> str:
+def time_line(training: Any, rows: Rows, seconds: float, tokens: int) -> str:
     """A line for the plan: about how long training takes if ``tokens`` tokens take ``seconds``."""
-    epochs = count_steps(training, len(lengths)) * rows_a_step(training) / len(lengths)
-    computed = padded_tokens(lengths, training) * epochs / training.world_size
+    epochs = count_steps(training, rows.count) * rows_a_step(training) / rows.count
+    computed = rows.tokens(training) * epochs / training.world_size
     minutes = computed * seconds / tokens / 60
     return f"time         about {minutes:.1f} min at {tokens / seconds:,.0f} tokens a second"
 

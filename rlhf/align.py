@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import datasets
 
 from inhouse import memory, models, preflight
 from inhouse import training as trainers
+from inhouse.batches import Rows
 from inhouse.epochs import order_by_epoch
 from inhouse.run import Run
 from rlhf import reference
@@ -18,64 +21,91 @@ from rlhf.prepare import Data, say
 from rlhf.rows import longest, show
 
 
-def load(
-    model_args: Any, training: Any, tokenizer: Any, data: Data
-) -> tuple[Any, Any, memory.Load]:
-    """The model to train, its new adapter's settings or None, and the memory that a step takes.
+def load(model_args: Any, training: Any, tokenizer: Any, data: Data) -> tuple[Any, Any]:
+    """The model to train, and its new adapter's settings or None.
 
     Raises:
-        InputError: the rows have tokens that the model has no embedding for, or would never learn,
-            or a step does not fit by formula.
+        InputError: the rows have tokens that the model has no embedding for, or would never learn.
     """
-    free = memory.free_bytes()
     lora = models.lora_config(model_args)
     model = reference.load(model_args, trainable=True)
     rows = [ids for row in data.rows for column, ids in row.items() if column.endswith("_ids")]
     preflight.check_vocabulary(model, rows, data.source)
-    adapter = lora is not None or models.is_adapter(model_args.model_name_or_path)
-    if adapter:
+    if lora is not None or models.is_adapter(model_args.model_name_or_path):
         preflight.check_frozen_tokens(model, tokenizer, rows, data.source, lora)
+    return model, lora
+
+
+def check_memory(
+    model: Any, lora: Any, model_args: Any, training: Any, rows: Rows, free: int
+) -> memory.Load:
+    """The memory that a step takes by formula, with the live reference where there is one.
+
+    Args:
+        free: bytes, before the model was loaded.
+
+    Raises:
+        InputError: it does not fit; names the settings that would.
+    """
     _, trained = trainers.count_parameters(model, lora)
-    need = memory.load_of(
-        model, training, trained=trained, length=max(longest(row) for row in data.rows)
-    )
-    if "chosen_ids" in data.rows[0]:  # a pair is two sequences, so each of its values counts twice
-        need = replace(need, value=2 * need.value)
+    need = memory.load_of(model, training, trained=trained, rows=rows)
+    adapter = lora is not None or models.is_adapter(model_args.model_name_or_path)
     if not adapter and not training.precompute_ref_log_probs:
-        need = replace(need, weights=2 * need.weights)  # the live reference
+        need = replace(need, weights=2 * need.weights)
     memory.check_estimate(need, free)
-    return model, lora, need
+    return need
 
 
 def print_plan(
-    training: Any,
-    model: Any,
-    lora: Any,
+    trainer: Any,
+    size: tuple[int, int],
+    rows: Rows,
     need: memory.Load,
     tokenizer: Any,
     data: Data,
     folder: Path,
 ) -> None:
-    """Print what a run would do, and one record."""
-    every, trained = trainers.count_parameters(model, lora)
+    """Try the longest batch; print what the run will do, and one record.
+
+    Args:
+        size: how many parameters there are, and how many train.
+
+    Raises:
+        InputError: the longest batch does not fit; names the settings that would.
+    """
+    # The length by which it is chosen stands in a column that TRL's collators do not read.
+    lengths = [row | {"input_ids": range(longest(row))} for row in trainer.train_dataset]
+    measured = memory.measure(trainer, lengths, need)
+    details = [*memory.lines(need, measured), *trainers.length_table(rows.lengths)]
+    if measured:
+        details.append(trainers.time_line(trainer.args, rows, measured.seconds, measured.tokens))
     trainers.print_plan(
-        training,
+        trainer.args,
         rows=len(data.rows),
         tokens=data.tokens,
         supervised=data.answer_tokens,
-        parameters=every,
-        trainable=trained,
+        parameters=size[0],
+        trainable=size[1],
         folder=folder,
         example=show(tokenizer, data.rows[0]),
-        details=[
-            f"memory       about {need.total / memory.GIB:.2f} GiB by formula",
-            *trainers.length_table([longest(row) for row in data.rows]),
-        ],
+        details=details,
     )
 
 
+def trial_trainer(kind: type, names: Sequence[str], training: Any, *given: Any) -> Any:
+    """A trainer that only tries a batch: its reference is not asked, and it writes nothing.
+
+    Args:
+        names: as :func:`rlhf.reference.prepared` takes them.
+        given: as :func:`make_trainer` takes them, without ``training``.
+    """
+    with tempfile.TemporaryDirectory() as unused:  # the trainer wants a folder
+        training.output_dir = unused
+        return make_trainer(reference.prepared(kind, names, None), training, *given)
+
+
 def make_trainer(
-    kind: type, model: Any, model_args: Any, lora: Any, training: Any, tokenizer: Any, data: Data
+    kind: type, training: Any, model: Any, model_args: Any, lora: Any, tokenizer: Any, data: Data
 ) -> Any:
     """The trainer of that kind, with a live reference where it needs one."""
     return kind(
@@ -90,17 +120,9 @@ def make_trainer(
 
 
 def train(
-    trainer: Any, run: Run, need: memory.Load, tokenizer: Any, data: Data, answer_prompts: int
+    trainer: Any, run: Run, tokenizer: Any, data: Data, answer_prompts: int
 ) -> dict[str, Any]:
-    """Try the longest batch, train, measure, save; return the figures.
-
-    Raises:
-        InputError: the longest batch does not fit; names the settings that would.
-    """
-    # The length by which it is chosen stands in a column that TRL's collators do not read.
-    rows = [row | {"input_ids": range(longest(row))} for row in trainer.train_dataset]
-    measured = memory.measure(trainer, rows, need)
-    say("\n".join(memory.lines(need, measured)))
+    """Train, measure, save; return the figures."""
     drift = watch(trainer, tokenizer, data, answer_prompts)
     if drift is not None:
         drift.begin(trainer.model)
@@ -111,7 +133,8 @@ def train(
     if data.held_out:
         metrics |= trainer.evaluate()
     trainers.save(trainer, tokenizer, run)
-    return metrics | conclude(trainer.state.log_history, trainer.beta, run.folder)
+    lengths = [longest(row) for row in data.rows]
+    return metrics | conclude(trainer.state.log_history, trainer.beta, lengths, run.folder)
 
 
 def watch(trainer: Any, tokenizer: Any, data: Data, answer_prompts: int) -> Drift | None:

@@ -94,7 +94,7 @@ def main() -> None:
 
     from trl import DPOTrainer  # these take seconds, and --help must not
 
-    from inhouse import models, sharding
+    from inhouse import memory, models, sharding
     from inhouse import training as trainers
     from rlhf import align, prepare, reference, rows, shared_prompts
 
@@ -122,9 +122,18 @@ def main() -> None:
         held_out_share=own.held_out_share,
         allow_unscrubbed=own.allow_unscrubbed,
     )
-    model, lora, need = align.load(model_args, training, tokenizer, data)
+    free = memory.free_bytes()
+    model, lora = align.load(model_args, training, tokenizer, data)
+    sharding.begin(training)
+    share, names = own.share_prompts, ("ref_chosen_logps", "ref_rejected_logps")
+    kind = shared_prompts.trainer_for(model, training, data.rows) if share else DPOTrainer
+    run_as = shared_prompts.rows_of(kind, data.rows)
+    need = align.check_memory(model, lora, model_args, training, run_as, free)
+    size = trainers.count_parameters(model, lora)
+    parts = (model, model_args, lora, tokenizer, data)
     if options.dry_run:
-        align.print_plan(training, model, lora, need, tokenizer, data, folder)
+        trainer = align.trial_trainer(kind, names, training, *parts)
+        align.print_plan(trainer, size, run_as, need, tokenizer, data, folder)
         return
 
     run.start()
@@ -133,12 +142,9 @@ def main() -> None:
     prepare.say(f"loss: {' + '.join(training.loss_type)}, beta {training.beta}\nreference: {start}")
     kept = Path(own.ref_cache_dir or folder.parent / "cache")
     cache = reference.Cache(kept, start, model_args, training)
-    share = own.share_prompts
-    sharding.begin(training)
-    kind = shared_prompts.trainer_for(model, training, data.rows) if share else DPOTrainer
-    kind = reference.prepared(kind, ("ref_chosen_logps", "ref_rejected_logps"), cache)
-    trainer = align.make_trainer(kind, model, model_args, lora, training, tokenizer, data)
-    metrics = align.train(trainer, run, need, tokenizer, data, own.answer_prompts)
+    trainer = align.make_trainer(reference.prepared(kind, names, cache), training, *parts)
+    align.print_plan(trainer, size, run_as, need, tokenizer, data, folder)
+    metrics = align.train(trainer, run, tokenizer, data, own.answer_prompts)
     run.finish(
         config=tuple(parsed),
         seed=training.seed,

@@ -27,6 +27,7 @@ from inhouse.generate import Reply, log_probabilities, sample
 from inhouse.judging import states_facts
 from inhouse.records import Prompt
 from inhouse.run import is_main_process
+from inhouse.training import length_classes
 from rlhf.prepare import say
 
 POINTS = 4  # measurements after the one at the start
@@ -117,15 +118,18 @@ class Drift(TrainerCallback):
 # --- what is said and drawn afterwards --------------------------------------------------------
 
 
-def conclude(history: Sequence[Entry], beta: float, folder: Path) -> dict[str, Any]:
+def conclude(
+    history: Sequence[Entry], beta: float, lengths: Sequence[int], folder: Path
+) -> dict[str, Any]:
     """Draw ``training.svg``, say what a reader must not miss, and return it for ``metrics.json``.
 
     Args:
         history: the trainer's log history.
         beta: what TRL's implicit rewards are divided by to get log-ratios, in nats.
+        lengths: tokens of each record that was trained on.
     """
     if is_main_process():
-        write_atomically(folder / "training.svg", draw(history, beta))
+        write_atomically(folder / "training.svg", draw(history, beta, lengths))
     answers = [entry for entry in history if "answers/kl" in entry]
     concluded: dict[str, Any] = {"alarms": alarms(answers)}
     if answers:
@@ -162,14 +166,19 @@ def alarms(answers: Sequence[Entry]) -> list[str]:
     return said
 
 
-def draw(history: Sequence[Entry], beta: float) -> str:
-    """Log-probabilities, margin, drift, KL, length and rates over steps, as one SVG."""
+def draw(history: Sequence[Entry], beta: float, lengths: Sequence[int]) -> str:
+    """Log-probabilities, margin, drift, KL, length and rates over steps, as one SVG.
+
+    The lengths of the records stand first.
+    """
+    classes = [(float(upper), float(count)) for upper, count in length_classes(lengths)]
 
     def line(key: str, per: float = 1.0) -> list[tuple[float, float]]:
         return [(entry["step"], entry[key] / per) for entry in history if key in entry]
 
     sides = ("chosen", "rejected")
     charts = [
+        plots.lines({"records": classes}, "Lengths", "records", "tokens, up to"),
         plots.lines(
             {side: line(f"logps/{side}") for side in sides}, "Log-probability of an answer", "nats"
         ),

@@ -75,8 +75,9 @@ def main() -> None:
 
     from trl import KTOTrainer  # these take seconds, and --help must not
 
-    from inhouse import models
+    from inhouse import memory, models
     from inhouse import training as trainers
+    from inhouse.batches import Rows
     from rlhf import align, prepare, reference, rows
 
     trainers.check_settings(parsed.settings)
@@ -105,9 +106,21 @@ def main() -> None:
     )
     counts = count_verdicts(data.rows, source)
     prepare.say(balance(counts, training.desirable_weight, training.undesirable_weight))
-    model, lora, need = align.load(model_args, training, tokenizer, data)
+    size, seed = training.per_device_train_batch_size, training.seed
+    mixed = replace(
+        data,
+        rows=rows.with_mismatched(data.rows, size, seed),
+        held_out=rows.with_mismatched(data.held_out, size, seed),
+    )
+    free = memory.free_bytes()
+    model, lora = align.load(model_args, training, tokenizer, data)
+    run_as, names = Rows([rows.longest(row) for row in data.rows]), ("ref_logps", "ref_KL_logps")
+    need = align.check_memory(model, lora, model_args, training, run_as, free)
+    parameters = trainers.count_parameters(model, lora)
+    parts = (model, model_args, lora, tokenizer, mixed)
     if options.dry_run:
-        align.print_plan(training, model, lora, need, tokenizer, data, folder)
+        trainer = align.trial_trainer(KTOTrainer, names, training, *parts)
+        align.print_plan(trainer, parameters, run_as, need, tokenizer, data, folder)
         return
 
     run.start()
@@ -116,15 +129,9 @@ def main() -> None:
     prepare.say(f"loss: {training.loss_type}, beta {training.beta}\nreference: {start}")
     kept = Path(own.ref_cache_dir or folder.parent / "cache")
     cache = reference.Cache(kept, start, model_args, training)
-    size, seed = training.per_device_train_batch_size, training.seed
-    data = replace(
-        data,
-        rows=rows.with_mismatched(data.rows, size, seed),
-        held_out=rows.with_mismatched(data.held_out, size, seed),
-    )
-    kind = reference.prepared(KTOTrainer, ("ref_logps", "ref_KL_logps"), cache)
-    trainer = align.make_trainer(kind, model, model_args, lora, training, tokenizer, data)
-    metrics = align.train(trainer, run, need, tokenizer, data, own.answer_prompts)
+    trainer = align.make_trainer(reference.prepared(KTOTrainer, names, cache), training, *parts)
+    align.print_plan(trainer, parameters, run_as, need, tokenizer, data, folder)
+    metrics = align.train(trainer, run, tokenizer, data, own.answer_prompts)
     run.finish(
         config=tuple(parsed),
         seed=training.seed,

@@ -214,7 +214,7 @@ def _devices(trainer: Any) -> list[Any]:
 # --- the trainer ------------------------------------------------------------------------------
 
 
-def prepared(kind: type, names: Sequence[str], cache: Cache) -> type:
+def prepared(kind: type, names: Sequence[str], cache: Cache | None) -> type:
     """TRL's DPO or KTO trainer, with rows and reference as the suite makes them.
 
     - Rows are ready: TRL's own preparation would render the messages once more, its own way.
@@ -225,6 +225,7 @@ def prepared(kind: type, names: Sequence[str], cache: Cache) -> type:
     Args:
         names: the columns of the reference's log-probabilities, in the order in which the
             trainer's ``compute_ref_log_probs`` returns them.
+        cache: None for a trainer that only tries a batch: zeros stand for what was not asked.
     """
 
     class PreparedTrainer(kind):
@@ -232,11 +233,16 @@ def prepared(kind: type, names: Sequence[str], cache: Cache) -> type:
             return dataset
 
         def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
+            if cache is None:
+                for column in names:
+                    dataset = dataset.add_column(column, [0.0] * len(dataset))
+                return dataset
             return with_reference(self, dataset, cache, names, batch_size)
 
         def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
             loss = super().compute_loss(*args, **kwargs)
-            if self.state.global_step == 0 and self.model.training:
+            asked = cache is not None or not self.args.precompute_ref_log_probs
+            if asked and self.state.global_step == 0 and self.model.training:
                 logged = self._metrics["train"]
                 logged["reference/start_gap"].append(check_start(self, logged))
             return loss

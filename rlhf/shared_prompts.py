@@ -16,6 +16,7 @@ from trl import DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from inhouse import sharding
+from inhouse.batches import Rows
 from inhouse.unpadded import Item, unpadded, why_not
 from rlhf.prepare import say
 from rlhf.rows import Row, longest
@@ -62,6 +63,16 @@ class SharedPromptsTrainer(DPOTrainer):
         for model in filter(None, (self.model, self.ref_model)):
             stack.enter_context(unpadded(model, pairs))
         return stack
+
+
+def rows_of(kind: type, rows: Sequence[Row]) -> Rows:
+    """Pairs as a trainer of that kind runs them."""
+    laid = [sum(map(len, row.values())) + 1 for row in rows]  # the prompt's last token twice
+    return Rows(
+        [longest(row) for row in rows],
+        laid=laid if issubclass(kind, SharedPromptsTrainer) else (),
+        each=2,
+    )
 
 
 def trainer_for(model: Any, training: Any, rows: Sequence[Row]) -> type[DPOTrainer]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from inhouse import models, packing, preflight, quantised
+from inhouse.batches import Rows
 from inhouse.errors import InputError
 from inhouse.run import is_main_process
 from inhouse.training import count_parameters
 from sft.prepare import Data
+from sft.unpadded_trainer import UnpaddedSFTTrainer
 
 
 def load(model_args: Any, training: Any, train_layers: str | None) -> tuple[Any, Any]:
@@ -56,6 +59,17 @@ def add_new_tokens(model: Any, lora: Any, tokenizer: Any, data: Data) -> None:
         say(f"rows that train in {name}: {', '.join(tokenizer.convert_ids_to_tokens(ids))}")
     if not found:
         say("train_new_tokens: the model knows every control token of the data, none is added")
+
+
+def rows_of(kind: type, lengths: Sequence[int], training: Any) -> Rows:
+    """The rows to train on as a trainer of that kind runs them."""
+    if training.packing:
+        return Rows(lengths, packed=training.max_length)
+    return Rows(
+        lengths,
+        laid=lengths if kind is UnpaddedSFTTrainer else (),
+        flat=training.padding_free,
+    )
 
 
 def check(model: Any, lora: Any, tokenizer: Any, data: Data, packed: bool) -> dict[str, int]:

@@ -61,9 +61,9 @@ class Data:
         return [row.length for row in self.train]
 
     @property
-    def longest(self) -> int:
-        """Tokens of the longest row to train on."""
-        return max(self.lengths)
+    def ids(self) -> list[list[int]]:
+        """Each row to train on as token ids."""
+        return [row.rendered.ids for row in self.train]
 
 
 def prepare(

@@ -96,6 +96,7 @@ def main() -> None:
     from inhouse.epochs import order_by_epoch
     from inhouse.token_cache import TokenCache
     from sft import evaluate, load, prepare
+    from sft.unpadded_trainer import trainer_for
 
     trainers.check_settings(parsed.settings, may_shard=True)
     models.check_arguments(model_args, training, may_quantise=True)
@@ -122,13 +123,16 @@ def main() -> None:
     if own.train_new_tokens:
         load.add_new_tokens(model, lora, tokenizer, data)
     size = load.check(model, lora, tokenizer, data, training.packing)
-    need = memory.load_of(model, training, trained=size["trained_parameters"], length=data.longest)
+    kind = trainer_for(model, training, data.ids)
+    rows = load.rows_of(kind, data.lengths, training)
+    need = memory.load_of(model, training, trained=size["trained_parameters"], rows=rows)
     memory.check_estimate(need, free)
     with tempfile.TemporaryDirectory() as unused:  # the trainer wants a folder before we have one
         training.output_dir = unused
-        trainer = new_trainer(model, lora, tokenizer, data, training, own.early_stopping_patience)
-    measured = memory.measure(trainer, prepare.columns(data.train), need)
-    show_plan(training, tokenizer, data, size, folder, need, measured)
+        patience = own.early_stopping_patience
+        trainer = new_trainer(kind, model, lora, tokenizer, data, training, patience)
+    measured = memory.measure(trainer, list(trainer.train_dataset), need)
+    show_plan(training, tokenizer, data, rows, size, folder, need, measured)
     if options.dry_run:
         return
 
@@ -204,20 +208,18 @@ def check_together(own: SFTOptions, training: Any, model_args: Any) -> None:
 
 
 def new_trainer(
-    model: Any, lora: Any, tokenizer: Any, data: Any, training: Any, patience: int
+    kind: type, model: Any, lora: Any, tokenizer: Any, data: Any, training: Any, patience: int
 ) -> Any:
-    """TRL's trainer on rows that are token ids already."""
+    """A trainer of that kind on rows that are token ids already."""
     import datasets
     from transformers import EarlyStoppingCallback
 
     from inhouse import sharding
     from sft.prepare import columns
-    from sft.unpadded_trainer import trainer_for
 
     sharding.begin(training)
     if patience:  # else a killed run would count from nought again when it goes on
         training.restore_callback_states_from_checkpoint = True
-    kind = trainer_for(model, training, [row.rendered.ids for row in data.train])
     return kind(
         model=model,
         args=training,
@@ -233,6 +235,7 @@ def show_plan(
     training: Any,
     tokenizer: Any,
     data: Any,
+    rows: Any,
     size: dict[str, int],
     folder: Path,
     need: Any,
@@ -244,9 +247,7 @@ def show_plan(
 
     first = data.train[0].rendered
     time_line = (
-        [trainers.time_line(training, data.lengths, measured.seconds, measured.tokens)]
-        if measured
-        else []
+        [trainers.time_line(training, rows, measured.seconds, measured.tokens)] if measured else []
     )
     trainers.print_plan(
         training,
@@ -257,6 +258,7 @@ def show_plan(
         trainable=size["trained_parameters"],
         folder=folder,
         example=chat.show_supervised(tokenizer, first, colour=sys.stdout.isatty()),
+        drawn=rows.count if training.packing else 0,
         details=[
             *memory.lines(need, measured),
             *trainers.length_table(data.lengths),

@@ -17,8 +17,10 @@ from transformers import (
 )
 
 from inhouse import memory
+from inhouse.batches import Rows
 from inhouse.errors import InputError
 from inhouse.memory import Load, Measured, check_estimate, load_of, settings_that_fit
+from inhouse.unpadded import each_row, lay_out, model_inputs
 
 # Two layers, hidden 10, inner 20, two heads, four bytes a value; 4 rows of 128 tokens are 512.
 # A layer saves 512 * (14 * 10 + 3.5 * 20) = 107,520 values: 430,080 bytes, two of them 860,160.
@@ -46,6 +48,13 @@ def test_the_formula_by_hand():
     assert eager.activations == 860_160 + 2 * 4 * 4 * 2 * 128 * 128
     # Two layers' inputs, 512 x 10 values each, and one layer whole.
     assert dataclasses.replace(LOAD, checkpointing=True).activations == 4 * 2 * 5120 + 430_080
+    # Pairs: eight rows. With a mask, for each of 512 tokens 128 values more, in two layers.
+    assert dataclasses.replace(LOAD, computed=2.0).activations == 2 * 860_160
+    assert dataclasses.replace(LOAD, masked=True).activations == 860_160 + 2 * 4 * 512 * 128
+    # Four pairs laid in two lines of 192: 384 tokens. 2 * 4 * (384 * 210 + 384 * 192).
+    laid = dataclasses.replace(LOAD, computed=0.75, widened=1.5, masked=True)
+    assert laid.tokens == 384
+    assert laid.activations == 2 * 4 * (384 * 210 + 384 * 192)
 
 
 SHAPE = {"num_hidden_layers": 4, "num_attention_heads": 4, "vocab_size": 64, "hidden_size": 64}
@@ -64,17 +73,20 @@ NO_DROPOUT = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "bos_tok
     ],
 )
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_the_formula_is_near_what_torch_saves_for_the_backward_pass(build, attention):
+@pytest.mark.parametrize("laid", [False, True])
+def test_the_formula_is_near_what_torch_saves_for_the_backward_pass(build, attention, laid):
     model = build()
     model.set_attn_implementation(attention)
     training = SimpleNamespace(
         bf16=False,
         fp16=False,
         activation_checkpointing=False,
-        per_device_train_batch_size=2,
+        per_device_train_batch_size=4,
         gradient_accumulation_steps=1,
     )
-    load = load_of(model, training, trained=sum(p.numel() for p in model.parameters()), length=96)
+    lengths = [96, 50, 40, 6]  # four rows of 96 with their padding, two without: 96; 50 + 40 + 6
+    rows = Rows(lengths, laid=lengths if laid else ())
+    load = load_of(model, training, trained=sum(p.numel() for p in model.parameters()), rows=rows)
     weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
     kept: dict[int, torch.Tensor] = {}
 
@@ -84,9 +96,14 @@ def test_the_formula_is_near_what_torch_saves_for_the_backward_pass(build, atten
             kept[place] = tensor  # held, so that its place is not given to another
         return tensor
 
-    ids = torch.randint(0, 64, (2, 96), generator=torch.Generator().manual_seed(0))
+    ids = torch.randint(0, 64, (4, 96), generator=torch.Generator().manual_seed(0))
+    mask = (torch.arange(96) < torch.tensor(lengths)[:, None]).long()
+    given = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
+    if laid:
+        given = model_inputs(model, ids, lay_out(ids, each_row(mask, ids)))
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        model.train().base_model(ids, use_cache=False)
+        model.train().base_model(**given)
+    assert load.tokens == given["input_ids"].numel()
     saved = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
     assert saved / 1.4 < load.activations < saved * 1.4
     assert load.weights == sum(4 * weight.numel() for weight in model.parameters())
@@ -173,7 +190,7 @@ def trainer(tiny_model, tokenizer, tmp_path):
 def test_the_longest_batch_is_tried_and_leaves_no_trace(trainer):
     before = {name: weight.clone() for name, weight in trainer.model.named_parameters()}
     rows = list(trainer.train_dataset)
-    load = load_of(trainer.model, trainer.args, trained=1000, length=30)
+    load = load_of(trainer.model, trainer.args, trained=1000, rows=Rows([4, 30, 8, 20]))
     generator = torch.get_rng_state()
     measured = memory.measure(trainer, rows, load)
     assert measured.tokens == 2 * 30  # the rows of 30 and 20, padded

@@ -2,13 +2,11 @@
 
 from types import SimpleNamespace
 
-import pytest
-
+from inhouse.batches import Rows
 from inhouse.training import (
     count_steps,
     length_classes,
     length_table,
-    padded_tokens,
     time_line,
 )
 
@@ -40,18 +38,6 @@ def test_the_table_tells_shortest_median_and_longest():
     assert lines[1].split()[:4] == ["up", "to", "16", "16"] and len(lines) == 8
 
 
-@pytest.mark.parametrize(
-    ("changed", "tokens"),
-    [
-        ({}, 2 * 10 + 2 * 8),  # (2, 10), (4, 8)
-        ({"train_sampling_strategy": "group_by_length"}, 2 * 4 + 2 * 10),  # (2, 4), (8, 10)
-        ({"packing": True}, 24),
-    ],
-)
-def test_padding_counts_as_it_is_computed(changed, tokens):
-    assert padded_tokens([2, 10, 4, 8], settings(**changed)) == tokens
-
-
 def test_steps_are_whole_batches_times_epochs_or_what_was_asked():
     assert count_steps(settings(), 5) == 9  # three batches, the last one half, three epochs
     assert count_steps(settings(gradient_accumulation_steps=2), 5) == 6
@@ -60,6 +46,6 @@ def test_steps_are_whole_batches_times_epochs_or_what_was_asked():
 
 
 def test_time_is_tokens_computed_by_tokens_a_second():
-    # 36 padded tokens an epoch, three epochs, at 0.6 tokens a second: 180 seconds.
-    line = time_line(settings(), [2, 10, 4, 8], seconds=10.0, tokens=6)
+    # 36 padded tokens an epoch (see test_batches), three epochs, at 0.6 a second: 180 seconds.
+    line = time_line(settings(), Rows([2, 10, 4, 8]), seconds=10.0, tokens=6)
     assert line == "time         about 3.0 min at 1 tokens a second"

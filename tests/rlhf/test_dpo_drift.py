@@ -67,7 +67,7 @@ def test_an_alarm_is_a_rate_that_falls_by_more_than_a_tenth(before, after, says)
 
 def test_what_a_reader_must_not_miss_is_said_and_kept(tmp_path, capsys):
     history = [entry(0), logged(1, 0, 0), logged(9, -13.2, -30), entry(9, 2.5, 0.5, 60.0)]
-    concluded = conclude(history, 0.1, tmp_path)
+    concluded = conclude(history, 0.1, [40], tmp_path)
     out = capsys.readouterr().out
     assert "ALARM: answers that end by themselves fell from 100% to 50%" in out
     assert "log-probability fell by 13.2 nats" in out and "sft loss" in out
@@ -83,20 +83,25 @@ def test_what_a_reader_must_not_miss_is_said_and_kept(tmp_path, capsys):
 
 def test_nothing_is_said_where_nothing_is_wrong(tmp_path, capsys):
     history = [entry(0), logged(1, 0, 0), logged(9, -0.9, -30), entry(9, 0.2)]
-    assert conclude(history, 0.1, tmp_path)["alarms"] == []
+    assert conclude(history, 0.1, [40], tmp_path)["alarms"] == []
     assert capsys.readouterr().out == ""
-    assert conclude([], 0.1, tmp_path) == {"alarms": []}
+    assert conclude([], 0.1, [40], tmp_path) == {"alarms": []}
 
 
 def test_the_plot_has_what_was_measured_and_no_empty_chart():
     def titles(history):
-        root = ET.fromstring(draw(history, 0.1).encode())
+        root = ET.fromstring(draw(history, 0.1, [20, 40, 41]).encode())
         return [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
 
     whole = titles(
         [entry(0, helpful=0.5), logged(1, 0, 0), entry(9, helpful=0.5), logged(9, 1, -1)]
     )
-    for said in ("Log-probability of an answer", "KL(reference || policy), an answer", "margin"):
+    for said in (
+        "Lengths",
+        "Log-probability of an answer",
+        "KL(reference || policy), an answer",
+        "margin",
+    ):
         assert said in whole
     assert {"chosen", "rejected", "length", "ended", "helpful"} <= set(whole)
     without = titles([logged(1, 0, 0), logged(9, 1, -1)])

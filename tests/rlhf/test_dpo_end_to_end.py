@@ -31,6 +31,16 @@ ADAPTER = (FULL - {"config.json", "generation_config.json", "model.safetensors"}
     "base.json",  # the hash of what it stands on
 }
 LORA = ("--use_peft", "--lora_r", "4", "--lora_target_modules", "all-linear")
+PLAN = (
+    "records  ",
+    "tokens  ",
+    "steps  ",
+    "GiB by formula",
+    "  measured ",
+    "lengths  ",
+    "  up to ",
+)
+PLAN = (*PLAN, "time         about", "free disk ", "⟦Thank you.")
 LIVE = ("--precompute_ref_log_probs", "false")
 STEPS = (
     *("--max_steps", "4", "--per_device_train_batch_size", "4", "--learning_rate", "1e-2"),
@@ -266,4 +276,15 @@ def test_a_dry_run_shows_a_pair_and_writes_nothing(run_stage, tuned, prefs):
     ended = run_stage("rlhf.dpo", "--dry_run", "--dataset_name", prefs, "--run_dir", run_dir)
     assert ended.code == 0, ended.err
     assert "⟦Thank you." in ended.out and "⟦Hey, 0 something" in ended.out
-    assert not (run_dir / "dpo").exists()
+    for said in PLAN:
+        assert said in ended.out
+    assert "reference log-probabilities" not in ended.out  # a long pass, for a run that is one
+    assert not (run_dir / "dpo").exists() and not (run_dir / "cache").exists()
+
+
+@pytest.mark.parametrize("stage", ["dpo", "kto"])
+def test_a_real_run_tells_the_plan_too_and_draws_the_lengths(aligned, stage):
+    ended = aligned(stage)
+    for said in PLAN:
+        assert said in ended.out
+    assert "Lengths" in (ended.folder / "training.svg").read_text()

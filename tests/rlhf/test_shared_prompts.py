@@ -23,7 +23,7 @@ from transformers import (
 
 from rlhf.dpo import LOSSES
 from rlhf.reference import prepared
-from rlhf.shared_prompts import SharedPromptsTrainer, pairs, trainer_for
+from rlhf.shared_prompts import SharedPromptsTrainer, pairs, rows_of, trainer_for
 
 SHAPE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
 SHAPE |= {"num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.2}
@@ -202,6 +202,9 @@ def test_a_prompt_is_run_once_and_nothing_is_padded_to_the_longest_pair(both):
     for trainer in (theirs, ours):
         trainer.compute_loss(trainer.model, trainer.data_collator(rows))
     assert seen == ([(6, 15)], [(2, 20)])
+    # What memory and time are reckoned from is what runs.
+    assert rows_of(trl.DPOTrainer, rows).longest(3) == (6, 15)
+    assert rows_of(SharedPromptsTrainer, rows).longest(3) == (2, 20)
 
 
 def test_the_items_of_a_batch_are_its_pairs():

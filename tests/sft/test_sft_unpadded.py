@@ -22,6 +22,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from sft.load import rows_of
 from sft.unpadded_trainer import UnpaddedSFTTrainer, trainer_for
 
 SHAPE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
@@ -133,6 +134,14 @@ def test_nothing_is_padded_to_the_longest_row(both):
     for trainer in (theirs, ours):
         step(trainer)
     assert seen == ([(6, 30)], [(3, 30)])
+    # What memory and time are reckoned from is what runs.
+    lengths = [len(row["input_ids"]) for row in make_rows()]
+    kinds = (trl.SFTTrainer, UnpaddedSFTTrainer)
+    assert [rows_of(kind, lengths, settings()).longest(6) for kind in kinds] == [(6, 30), (3, 30)]
+    packed = settings(packing=True, max_length=40)
+    assert rows_of(trl.SFTTrainer, lengths, packed).longest(6) == (1, 72)
+    flat = settings(padding_free=True)
+    assert rows_of(trl.SFTTrainer, lengths, flat).longest(2) == (1, 45)
 
 
 def settings(**changed) -> SimpleNamespace:
