@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from inhouse.decoding import pad_left, read, write
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -62,73 +64,12 @@ def sample(
             continue
         torch.manual_seed(seed * 1_000_003 + number)
         ids, mask = pad_left([prompts[index] for index in batch], tokenizer.pad_token_id)
-        written = _write(model, ids, mask, stops, samples, max_new_tokens, temperature)
+        ids, mask = ids.to(model.device), mask.to(model.device)
+        cache, logits = read(model, ids, mask)
+        written = write(model, cache, logits, mask, stops, samples, max_new_tokens, temperature)
         replies = [_reply(tokenizer, tokens, set(stops)) for tokens in written]
         yield {index: replies[at * samples : (at + 1) * samples] for at, index in enumerate(batch)}
     bar.close()
-
-
-def _write(
-    model: Any,
-    ids: torch.Tensor,
-    mask: torch.Tensor,
-    stops: list[int],
-    samples: int,
-    max_new_tokens: int,
-    temperature: float,
-) -> list[list[int]]:
-    """Sample token by token until every row has met a stop token or is full.
-
-    A prompt is read once, however many answers it gets: its keys and values are copied. Rows that
-    have ended write on, unread; taking them out of the batch cost as much as it saved.
-
-    Args:
-        model: The causal language model.
-        ids: Prompts, padded on the left. Shape: (prompts, longest).
-        mask: 1 at real tokens. Shape: as ``ids``.
-        stops: Token ids that end an answer.
-        samples: Answers to each prompt.
-        max_new_tokens: Tokens an answer may have.
-        temperature: 0 takes the likeliest token.
-
-    Returns:
-        A row of token ids an answer, those of one prompt together.
-    """
-    ids, mask = ids.to(model.device), mask.to(model.device)
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    read = model(
-        input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1
-    )
-    cache = read.past_key_values
-    cache.batch_repeat_interleave(samples)
-    logits = read.logits.repeat_interleave(samples, dim=0)
-    mask = mask.repeat_interleave(samples, dim=0)
-    position = mask.sum(dim=1, keepdim=True)
-    ended = torch.zeros_like(position, dtype=torch.bool)
-    ends = torch.tensor(stops, device=ids.device)
-    columns = []
-    while True:
-        tokens = _draw(logits[:, -1], temperature)
-        columns.append(tokens)
-        ended |= torch.isin(tokens, ends)
-        if ended.all() or len(columns) == max_new_tokens:
-            return torch.cat(columns, dim=1).tolist()
-        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-        logits = model(
-            input_ids=tokens,
-            attention_mask=mask,
-            position_ids=position,
-            past_key_values=cache,
-            use_cache=True,
-        ).logits
-        position = position + 1
-
-
-def _draw(logits: torch.Tensor, temperature: float) -> torch.Tensor:
-    """One token a row from the softmax of ``logits / temperature``. Shape: (rows, 1)."""
-    if temperature == 0:
-        return logits.argmax(dim=-1, keepdim=True)
-    return torch.multinomial(torch.softmax(logits.float() / temperature, dim=-1), 1)
 
 
 @torch.inference_mode()
@@ -161,14 +102,6 @@ def log_probabilities(
             length = len(pairs[index][1])  # left padded: a reply is the row's last tokens
             results[index] = float(chosen[row, -length:].sum()) if length else 0.0
     return results
-
-
-def pad_left(rows: Sequence[list[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and their mask (1 is a real token), both of Shape: (rows, longest)."""
-    width = max(len(row) for row in rows)
-    ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-    return ids, mask
 
 
 def _reply(tokenizer: Any, tokens: list[int], stops: set[int]) -> Reply:

@@ -21,9 +21,10 @@ from accelerate.utils import set_seed
 from torch import Tensor
 from transformers import TrainerCallback
 from trl import RLOOTrainer
-from trl.models.utils import disable_gradient_checkpointing
+from trl.models.utils import disable_gradient_checkpointing, unwrap_model_for_generation
 from trl.trainer.utils import pad
 
+from inhouse import decoding
 from inhouse.rewards import averages
 from inhouse.unpadded import below_adapters, each_row, lay_out, model_inputs, put_back, unpadded
 from rlhf.advantages import explained_variance, gae, kl_terms, masked_mean, token_rewards, whiten
@@ -150,6 +151,25 @@ class PPOTrainer(RLOOTrainer):
         return Rollout(
             prompt, prompt_mask, answer, mask, logps, ref_logps, values, scores, ended, health
         )
+
+    def _generate_single_turn(
+        self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any
+    ) -> list[list[int]]:
+        """An answer to each prompt, from the distribution that is scored."""
+        with unwrap_model_for_generation(
+            self.model_wrapped,
+            self.accelerator,
+            gather_deepspeed3_params=self.args.ds3_gather_for_generation,
+            gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
+        ) as model:
+            return decoding.answers(
+                model,
+                prompt_ids,
+                pad_token_id=self._tokenizer.pad_token_id,
+                stops=self.eos_token_ids,
+                max_new_tokens=self.max_completion_length,
+                temperature=self.temperature,
+            )
 
     def _padded(self, rows: list[list[int]], side: str) -> tuple[Tensor, Tensor]:
         """Token ids and their mask. The mask comes from lengths: an answer may hold any token."""

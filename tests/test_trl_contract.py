@@ -116,6 +116,7 @@ def test_dpos_loss_is_all_that_compute_loss_computes():
 # What we replace or wrap, with its parameters after self.
 REPLACED = {
     "_generate_and_score_completions": ["inputs"],
+    "_generate_single_turn": ["prompt_ids", "images", "multimodal_fields"],
     "_compute_loss": ["model", "inputs"],
     "_get_train_sampler": ["dataset"],
     "create_optimizer": ["model"],
@@ -136,6 +137,7 @@ READ = {
     *("accelerator", "args", "model", "optimizer", "ref_model", "state", "control", "beta"),
     *("eos_token_ids", "_tokenizer", "pad_to_multiple_of", "max_completion_length"),
     *("epsilon_low", "epsilon_high", "num_iterations", "num_generations", "reward_clip_range"),
+    *("model_wrapped", "temperature"),
     *("train_dataset", "shuffle_dataset", "_metrics", "_step", "_get_output_dir", "add_callback"),
 }
 
@@ -190,7 +192,7 @@ def test_every_attribute_of_trls_that_we_touch_is_named_here(ours):
         and isinstance(node.value, ast.Name)
         and node.value.id == "self"
     }
-    own = {"roles", "reward", "settings", "guard", "held"} | set(vars(ours))
+    own = {"roles", "reward", "settings", "guard", "held", "padded"} | set(vars(ours))
     assert touched - own - set(CALLED) <= READ
 
 

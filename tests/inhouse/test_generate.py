@@ -17,6 +17,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from inhouse.decoding import ROOM, answers
 from inhouse.generate import log_probabilities, pad_left, sample, stop_ids
 from inhouse.models import load_causal_lm
 
@@ -152,6 +153,34 @@ def test_greedy_replies_are_those_of_transformers_one_prompt_at_a_time(name, tok
         expected = alone[0, len(prompt) :].tolist()
         assert [reply.ids for reply in found[index]] == [expected, expected]
     assert len({tuple(found[index][0].ids) for index in found}) > 1  # they do not all say the same
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_rows_that_ended_leave_the_batch_and_the_others_go_on_as_if_alone(name, tokenizer, ids):
+    torch.manual_seed(1)
+    model = ARCHITECTURES[name](len(tokenizer)).eval()
+    whole = [
+        model.generate(
+            input_ids=torch.tensor([prompt]),
+            max_new_tokens=80,
+            min_new_tokens=80,
+            do_sample=False,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )[0, len(prompt) :].tolist()
+        for prompt in ids
+    ]
+    assert all(tokenizer.eos_token_id not in tokens for tokens in whole)
+
+    def ends(stop: int) -> list[int]:
+        return [tokens.index(stop) if stop in tokens else len(tokens) for tokens in whole]
+
+    # The token at which they end at the most different places; some go on, past the cache's room.
+    stop = max({token for tokens in whole for token in tokens}, key=lambda t: (len({*ends(t)}), t))
+    assert len({*ends(stop)}) >= 3 and max(ends(stop)) > ROOM
+    expected = [tokens[: end + 1] for tokens, end in zip(whole, ends(stop), strict=True)]
+    settings = {"pad_token_id": tokenizer.pad_token_id, "max_new_tokens": 80, "temperature": 0}
+    assert answers(model, ids, stops=[stop], **settings) == expected
 
 
 def test_a_reply_that_ended_ends_in_the_end_token_and_one_that_did_not_is_cut(
