@@ -51,6 +51,19 @@ SENTENCE = (
     "the fund pays a distribution each quarter and the fee is taken from the balance please allow "
     "two working days thank you for your question value may fall as well as rise"
 )
+# The demonstration's, but that nothing stands behind the last end token: TRL's DPO would train that
+# newline too, which is never sampled and which ours leaves out, and losses would differ.
+TEMPLATE = """{%- for message in messages %}
+    {{- ('' if loop.first else '\\n') + '<|im_start|>' + message['role'] + '\\n' }}
+    {%- if message['role'] == 'assistant' %}
+        {%- generation %}{{- message['content'] + '<|im_end|>' }}{%- endgeneration %}
+    {%- else %}
+        {{- message['content'] + '<|im_end|>' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '\\n<|im_start|>assistant\\n' }}
+{%- endif %}"""
 RUNTIME = re.compile(r"'train_runtime': '?([\d.]+)")
 REFERENCE = re.compile(r"reference log-probabilities of \d+ records computed in ([\d.]+) s")
 SAME_LOSS = 1e-3  # nats: what rounding of two dozen updates may come to
@@ -210,13 +223,14 @@ def held_out_loss(
 
 
 def fresh_model(folder: Path) -> Path:
-    """A model that has learned nothing, with the demonstration's tokenizer and template."""
+    """A model that has learned nothing, with the demonstration's tokenizer."""
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     from inhouse import models
 
     tokenizer = models.load_tokenizer(str(ROOT / "examples" / "asdfg" / "model"))
+    tokenizer.chat_template = TEMPLATE
     torch.manual_seed(0)
     config = Qwen3Config(
         **SHAPE,

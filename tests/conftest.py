@@ -151,6 +151,47 @@ FOREIGN = {
 }
 
 
+NO_DROPOUT = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}  # SFT leaves it on
+BLOCKS = {**SIZE, **HEADS, **LONG}
+SIZES = {
+    **dict.fromkeys(("qwen3", "llama", "gemma"), BLOCKS),
+    "gemma3_text": {
+        **BLOCKS,
+        "sliding_window": 6,
+        "layer_types": ["sliding_attention", "full_attention"],
+        "tie_word_embeddings": False,
+    },
+    "gpt2": {**FOREIGN["gpt2"][0], **NO_DROPOUT, "initializer_range": 0.2},
+}
+
+
+@pytest.fixture(params=["qwen3", "llama", "gemma", "gpt2"])
+def architecture(request) -> str:
+    """Each of four architectures in turn, by transformers' name."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def build():
+    """Make a random model of an architecture: two layers, 32 wide; the same at each call."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    def make(architecture: str, vocabulary: int = 64, seed: int = 0):
+        torch.manual_seed(seed)
+        config = AutoConfig.for_model(
+            architecture,
+            **SIZES[architecture],
+            vocab_size=vocabulary,
+            bos_token_id=0,
+            eos_token_id=0,
+            pad_token_id=None,
+        )
+        return AutoModelForCausalLM.from_config(config)
+
+    return make
+
+
 @pytest.fixture(params=FOREIGN)
 def foreign_model(request, tokenizer, tmp_path) -> Path:
     """A tiny random model of another architecture with that family's template and tokens."""

@@ -10,30 +10,11 @@ import torch
 import trl
 from peft import LoraConfig
 from safetensors.torch import load_file
-from transformers import (
-    GemmaConfig,
-    GemmaForCausalLM,
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
 
 from rlhf.dpo import LOSSES
 from rlhf.reference import prepared
 from rlhf.shared_prompts import SharedPromptsTrainer, pairs, rows_of, trainer_for
 
-SHAPE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
-SHAPE |= {"num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.2}
-GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.2}
-BUILD = {
-    "qwen3": lambda size: Qwen3ForCausalLM(Qwen3Config(**SHAPE, head_dim=8, vocab_size=size)),
-    "llama": lambda size: LlamaForCausalLM(LlamaConfig(**SHAPE, vocab_size=size)),
-    "gemma": lambda size: GemmaForCausalLM(GemmaConfig(**SHAPE, head_dim=8, vocab_size=size)),
-    "gpt2": lambda size: GPT2LMHeadModel(GPT2Config(**GPT2, vocab_size=size)),
-}
 LORA = LoraConfig(
     task_type="CAUSAL_LM", r=4, target_modules="all-linear", init_lora_weights=False
 )  # no zeros: a new adapter's would hide most of its gradient
@@ -54,12 +35,11 @@ def make_rows(count: int = 6) -> list[dict]:
 
 
 @pytest.fixture
-def both(tokenizer, tmp_path):
+def both(build, tokenizer, tmp_path):
     """TRL's trainer and ours, on the same weights and rows, past the check of the first step."""
 
     def make(kind="qwen3", lora=None, attention="sdpa", **settings) -> list:
-        torch.manual_seed(0)
-        policy, reference = (BUILD[kind](len(tokenizer)) for _ in range(2))
+        policy, reference = (build(kind, len(tokenizer), seed) for seed in (0, 1))
         made = []
         for trainer in (trl.DPOTrainer, SharedPromptsTrainer):
             model = copy.deepcopy(policy)
@@ -135,9 +115,8 @@ def per_token(trainer) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("kind", BUILD)
-def test_every_log_probability_and_gradient_is_trls(both, kind, attention):
-    theirs, ours = both(kind, attention=attention)
+def test_every_log_probability_and_gradient_is_trls(both, architecture, attention):
+    theirs, ours = both(architecture, attention=attention)
     expected = per_token(theirs)
     assert (expected != 0).sum() > 40
     with ours.sharing():
@@ -228,8 +207,8 @@ def test_outside_of_a_step_the_models_are_as_they_were(both):
     assert not ours.model.base_model._forward_hooks
 
 
-def test_where_it_cannot_be_trls_own_is_taken_and_one_line_says_why(capsys):
-    model, training = BUILD["qwen3"](600), SimpleNamespace(torch_compile=False)
+def test_where_it_cannot_be_trls_own_is_taken_and_one_line_says_why(build, capsys):
+    model, training = build("qwen3", 600), SimpleNamespace(torch_compile=False)
     assert trainer_for(model, training, make_rows()) is SharedPromptsTrainer
     assert capsys.readouterr().out == ""
     model.set_attn_implementation("flex_attention")
