@@ -12,7 +12,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any
 
 from inhouse import measures, privacy
@@ -82,10 +82,9 @@ def requires(rule: Patterns, text: Text, context: Context) -> list[Span]:
     always = not rule.match or (rule.scope == "first_turn" and context.turn == "first")
     if always:
         return _whole(text)
-    hits = _hits(rule, rule.match, text)
-    for other in rule.also:  # what breaks another rule may call for this disclosure, too
-        hits += [hit for hit in _hits(other, other.match, text) if hit not in hits]
-    return sorted(hits)
+    # What breaks another rule may call for this disclosure, too.
+    triggers = [rule, *rule.also]
+    return sorted({hit for each in triggers for hit in _hits(each, each.match, text)})
 
 
 def forbid_near(rule: Patterns, text: Text, context: Context) -> list[Span]:
@@ -193,6 +192,9 @@ def not_checkable(kind: str, context: Context) -> str:
 # --- what kinds share --------------------------------------------------------------------------
 
 
+MOST = 500  # places where one rule is broken in one reply: with more, nobody reads on
+
+
 def _hits(rule: Patterns, patterns: list[Any], text: Text) -> list[Span]:
     """Matches that count, in order, each place once; with ``near``, widened to what is near."""
     if text.live is not None and patterns is rule.match:
@@ -205,10 +207,9 @@ def _hits(rule: Patterns, patterns: list[Any], text: Text) -> list[Span]:
     if not spans or _any(rule.unless_reply, text.text):
         return []
     covered = _covers(found.span() for p in rule.unless for found in p.finditer(text.text))
-    kept = [span for span in sorted(spans) if not covered(span)]
-    kept = [span for span in kept if _counts(rule, text, span, tails[span])]
-    if "reported" in rule.exempt:  # "you said that the fund is certain to rise"
-        kept = [span for span in kept if tails[span] == span or not text.reported(tails[span])]
+    open_ = (span for span in sorted(spans) if not covered(span))
+    counted = (span for span in open_ if _counts(rule, text, span, tails[span]))
+    kept = list(islice(counted, MOST))
     if rule.near:
         kept = [wide for span in kept for wide in _nearby(rule, text, span)]
     return kept
@@ -257,7 +258,10 @@ def _counts(rule: Patterns, text: Text, span: Span, tail: Span | None = None) ->
     """
     if rule.unless_sentence and _any(rule.unless_sentence, _sentence_of(text, span)):
         return False
-    apart = tail not in (None, span)
+    apart = tail is not None and tail != span
+    # "you said that the fund is certain to rise"
+    if tail is not None and apart and "reported" in rule.exempt and text.reported(tail):
+        return False
     frames = [frame for frame in rule.exempt if not (apart and frame == "denied")]
     return not any(FRAMES[frame](text, span) for frame in frames)
 

@@ -64,11 +64,13 @@ def read(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> tuple[Any, torch.
         logits_to_keep=1,
     )
     cache = out.past_key_values
-    cache.layers = [
-        Roomy.of(each.keys, each.values) if type(each) is DynamicLayer else each
-        for each in cache.layers
-    ]
+    cache.layers = [_with_room(layer) for layer in cache.layers]
     return cache, out.logits
+
+
+def _with_room(layer: Any) -> Any:
+    keeps_every_token = type(layer) is DynamicLayer  # and no subclass, which may drop some
+    return Roomy.of(layer.keys, layer.values) if keeps_every_token else layer
 
 
 def read_by_length(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> tuple[Any, torch.Tensor]:
@@ -164,6 +166,9 @@ def write(
 
 class Roomy(DynamicLayer):
     """A layer's keys and values with room behind them. Shapes: (rows, heads, tokens, width)."""
+
+    keys: Any
+    values: Any
 
     buffers: list[torch.Tensor]
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
@@ -44,6 +44,7 @@ IN_EU = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO
 # Characters beyond which each pattern searches by itself: of a long text full of the rules' words,
 # the automaton of all of them has so many states that it is 100 times slower.
 LONG = 5_000
+FEW = 40  # patterns in an automaton beyond which the next rule starts another
 _ALWAYS = ""  # a pattern that matches every text: it tells that the set's search came to its end
 
 
@@ -146,58 +147,62 @@ class HouseRules:
             found.append(Finding(rule=rule.id, severity=rule.severity, start=a, end=b, text=words))
         return found
 
-    # A rule's patterns in one automaton, so that a reply is read once a rule, not once a pattern.
-    # Of all rules together, varied text would make three times as many states, each of which costs
-    # once. Of a pattern of words apart the words are in it, each for itself, for the same reason.
+    # Patterns in a few automata, so that a reply is read a few times, not once a pattern. Of all
+    # rules in one, varied text would make three times as many states, each of which costs once.
+    # Of a pattern of words apart the words are in it, each for itself, for the same reason.
     @cached_property
-    def _waiting(self) -> list[_Waiting]:
-        made = []
+    def _automata(self) -> list[_Automaton]:
+        made = [_Automaton()]
         for rule in self.rules:
             waiting = {other.id for other in self.rules if rule.id in other.also_when}
             waiting |= {rule.id} if _waits_for_match(rule) else set()
-            if not waiting:
-                continue
-            together = new_set()
-            places: dict[str, int] = {_ALWAYS: together.Add(_ALWAYS)}
-            needs: dict[int, frozenset[int]] = {}
+            if len(made[-1].places) > FEW:
+                made.append(_Automaton())
             for pattern, compiled in zip(
-                _match_of(rule), self._patterns[rule.id].match, strict=True
+                _match_of(rule) if waiting else (), self._patterns[rule.id].match, strict=False
             ):
-                for part in rule.parts(pattern):
-                    if part not in places:
-                        places[part] = together.Add(part)
-                needs[id(compiled)] = frozenset(places[part] for part in rule.parts(pattern))
-            together.Compile()
-            made.append(_Waiting(together, needs, frozenset(waiting)))
+                made[-1].add(rule.parts(pattern), id(compiled), waiting)
+        for automaton in made:
+            automaton.together.Compile()
         return made
 
     @cached_property
-    def _always_awake(self) -> set[str]:
-        return {rule.id for rule in self.rules if not _waits_for_match(rule)}
+    def _always_awake(self) -> frozenset[str]:
+        return frozenset(rule.id for rule in self.rules if not _waits_for_match(rule))
 
     def _awake(self, text: Text) -> set[str]:
         """The rules that may find something; ``text.live`` says with which of their patterns."""
         if len(text.text) > LONG:
             return {rule.id for rule in self.rules}
         awake, live = set(self._always_awake), set()
-        for each in self._waiting:
-            hits = frozenset(each.together.Match(text.text))
-            # Without the first, the automaton outgrew its memory: look with every pattern.
-            found = [p for p, needed in each.needs.items() if needed <= hits or 0 not in hits]
-            if found:
-                live.update(found)
-                awake |= each.wakes
+        for automaton in self._automata:
+            for pattern, wakes in automaton.found(text.text):
+                live.add(pattern)
+                awake |= wakes
         text.live = frozenset(live)
         return awake
 
 
-@dataclass(frozen=True)
-class _Waiting:
-    """The automaton of one rule's patterns: what each needs there, and whom it wakes."""
+class _Automaton:
+    """Some rules' patterns, searched for together: what each needs, and whom it wakes."""
 
-    together: Any
-    needs: dict[int, frozenset[int]]
-    wakes: frozenset[str]
+    def __init__(self) -> None:
+        self.together: Any = new_set()
+        self.places: dict[str, int] = {_ALWAYS: self.together.Add(_ALWAYS)}
+        self.needs: list[tuple[frozenset[int], int, set[str]]] = []
+
+    def add(self, parts: Sequence[str], pattern: int, wakes: set[str]) -> None:
+        """A pattern by the parts that all must be there."""
+        for part in parts:
+            if part not in self.places:
+                self.places[part] = self.together.Add(part)
+        self.needs.append((frozenset(self.places[part] for part in parts), pattern, wakes))
+
+    def found(self, text: str) -> Iterator[tuple[int, set[str]]]:
+        """The patterns that a text may match, each with whom it wakes."""
+        hits = frozenset(self.together.Match(text))
+        # Without the first, the automaton outgrew its memory: look with every pattern.
+        return ((p, wakes) for needs, p, wakes in self.needs if needs <= hits or 0 not in hits)
 
 
 def load(path: str | Path) -> HouseRules:

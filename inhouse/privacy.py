@@ -120,10 +120,12 @@ def scan_seen(text: str) -> list[Entity]:
 
 
 def _hits(text: str) -> list[Hit]:
+    asked = {detector.needs: False for detector in DETECTORS}  # most ask the same of a text
+    asked = {needs: needs(text) for needs in asked}
     return [
         hit
         for detector in DETECTORS
-        if any(sign in text for sign in detector.signs) or detector.needs(text)
+        if asked[detector.needs] or any(sign in text for sign in detector.signs)
         for hit in detector.find(text)
     ]
 

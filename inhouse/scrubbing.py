@@ -182,8 +182,9 @@ def check_training_data(
         raise InputError(
             f"{source} holds personal data that was neither scrubbed nor cleared: {named} "
             f"({'; '.join(first)} …)\nclean it with `python -m inhouse.privacy scrub {source} "
-            "--out clean.jsonl` (--allow FILE leaves the firm's own contacts), or train on it as "
-            "it is with --allow_unscrubbed true, which the manifest will say"
+            "--out clean.jsonl` (--allow FILE leaves the firm's own contacts), say which contacts "
+            "are the firm's own with --personal_data_allow FILE, or train on it as it is with "
+            "--allow_unscrubbed true, which the manifest will say"
         )
     return told | {"allow_unscrubbed": bool(allow_unscrubbed)}
 

@@ -37,7 +37,8 @@ def find_inputs(campaign: Path, own: Any, model_args: Any) -> dict[str, str | Pa
     )
     own.dataset_name = str(source)
     own.ratings = own.ratings or votes.snapshot_of(Path(source))
-    read = {name: getattr(own, name) for name in ("dataset_name", "ratings", "house_rules")}
+    named = ("dataset_name", "ratings", "house_rules", "personal_data_allow")
+    read = {name: getattr(own, name) for name in named}
     given: dict[str, str | Path] = {name: path for name, path in read.items() if path}
     return {"model_name_or_path": model_args.model_name_or_path, **given}
 
@@ -60,19 +61,21 @@ def load(
     max_length: int | None,
     truncate: bool,
     allow_unscrubbed: bool,
+    search: scrubbing.Search,
 ) -> Data:
     """Preferences with their token rows and who voted how on them.
 
     Args:
         ratings: those that the preferences were made from; None where nobody's vote is known.
         truncate: cut the oldest tokens of prompts until a row fits ``max_length``.
+        search: what finds personal data in them.
 
     Raises:
         InputError: a record, a rating or a length that cannot be learned from, or personal data
             that nobody has cleared.
     """
     preferences = records.read(source, records.Preference)
-    scan = scrubbing.check_training_data(preferences, source, allow_unscrubbed)
+    scan = scrubbing.check_training_data(preferences, source, allow_unscrubbed, search)
     rows, cut = split.tokenise(tokenizer, preferences, source, max_length if truncate else None)
     try:
         longest = [max(len(ids) for ids in row.values()) for row in rows]

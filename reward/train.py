@@ -61,6 +61,10 @@ class RewardOptions:
         default=False,
         metadata={"help": "Train on personal data that the scan finds; the manifest says so."},
     )
+    personal_data_allow: str | None = field(
+        default=None,
+        metadata={"help": "The firm's own public contacts, one a line: nobody's personal data."},
+    )
     shuffled_control: bool = field(
         default=True, metadata={"help": "Train once more on drawn winners: must find half of them."}
     )
@@ -101,6 +105,7 @@ def main() -> None:
     from inhouse import models  # these take seconds, and --help must not
     from inhouse import training as trainers
     from inhouse.epochs import order_by_epoch
+    from inhouse.privacy import Supplied
     from reward import evaluate, fit, prepare
     from reward.split import leaks, split
     from reward.verdict import verdict
@@ -124,6 +129,7 @@ def main() -> None:
         max_length=training.max_length,
         truncate=own.truncate,
         allow_unscrubbed=own.allow_unscrubbed,
+        search=Supplied.read(allow=own.personal_data_allow),
     )
     parts = split(data.pairs, own.held_out_share, own.held_out_rater)
     leaked = leaks(parts)

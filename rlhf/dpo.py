@@ -78,6 +78,14 @@ class DPOOptions:
         default=False,
         metadata={"help": "Train on personal data that the scan finds; the manifest says so."},
     )
+    personal_data_allow: str | None = field(
+        default=None,
+        metadata={"help": "The firm's own public contacts, one a line: nobody's personal data."},
+    )
+    personal_data_ner: str | None = field(
+        default=None,
+        metadata={"help": "A folder with a model that labels names, for the scan of the data."},
+    )
     share_prompts: bool = field(
         default=True,
         metadata={"help": "Run a pair's prompt once for both answers, where the model allows it."},
@@ -96,13 +104,14 @@ def main() -> None:
 
     from inhouse import memory, models, sharding
     from inhouse import training as trainers
+    from inhouse.privacy import Supplied
     from rlhf import align, prepare, reference, rows, shared_prompts
 
     trainers.check_settings(parsed.settings, may_shard=True)
     check_losses(training)
     reference.check_settings(training)
     campaign = Path(options.run_dir)
-    inputs = prepare.find_inputs(campaign, model_args, training, own.dataset_name, own.house_rules)
+    inputs = prepare.find_inputs(campaign, model_args, training, own)
     folder = trainers.stage_folder(parsed, options, STAGE.name)
     run = runs.open_run(STAGE, options, parsed.settings, inputs, folder=folder)
 
@@ -121,6 +130,7 @@ def main() -> None:
         leave_out_long=own.leave_out_long,
         held_out_share=own.held_out_share,
         allow_unscrubbed=own.allow_unscrubbed,
+        search=Supplied.read(ner_model=own.personal_data_ner, allow=own.personal_data_allow),
     )
     free = memory.free_bytes()
     model, lora = align.load(model_args, training, tokenizer, data)

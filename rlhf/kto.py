@@ -63,6 +63,14 @@ class KTOOptions:
         default=False,
         metadata={"help": "Train on personal data that the scan finds; the manifest says so."},
     )
+    personal_data_allow: str | None = field(
+        default=None,
+        metadata={"help": "The firm's own public contacts, one a line: nobody's personal data."},
+    )
+    personal_data_ner: str | None = field(
+        default=None,
+        metadata={"help": "A folder with a model that labels names, for the scan of the data."},
+    )
 
     def __post_init__(self) -> None:
         check_shares(self.held_out_share, self.answer_prompts)
@@ -78,13 +86,14 @@ def main() -> None:
     from inhouse import memory, models
     from inhouse import training as trainers
     from inhouse.batches import Rows
+    from inhouse.privacy import Supplied
     from rlhf import align, prepare, reference, rows
 
     trainers.check_settings(parsed.settings)
     check_training(training)
     reference.check_settings(training)
     campaign = Path(options.run_dir)
-    inputs = prepare.find_inputs(campaign, model_args, training, own.dataset_name, own.house_rules)
+    inputs = prepare.find_inputs(campaign, model_args, training, own)
     folder = trainers.stage_folder(parsed, options, STAGE.name)
     run = runs.open_run(STAGE, options, parsed.settings, inputs, folder=folder)
 
@@ -103,6 +112,7 @@ def main() -> None:
         leave_out_long=own.leave_out_long,
         held_out_share=own.held_out_share,
         allow_unscrubbed=own.allow_unscrubbed,
+        search=Supplied.read(ner_model=own.personal_data_ner, allow=own.personal_data_allow),
     )
     counts = count_verdicts(data.rows, source)
     prepare.say(balance(counts, training.desirable_weight, training.undesirable_weight))

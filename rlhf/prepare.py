@@ -27,9 +27,7 @@ class _AnyRow(Record):
     chosen: Any = None
 
 
-def find_inputs(
-    campaign: Path, model_args: Any, training: Any, dataset_name: str | None, rules: str | None
-) -> dict[str, str | Path]:
+def find_inputs(campaign: Path, model_args: Any, training: Any, own: Any) -> dict[str, str | Path]:
     """What a stage reads: named, or else found in the campaign. Fills in the model's place.
 
     Raises:
@@ -40,12 +38,13 @@ def find_inputs(
             runs.require(campaign / "sft", f"run `python -m sft --run_dir {campaign}` first")
         )
     models.check_arguments(model_args, training)
-    source = dataset_name or runs.require(
+    source = own.dataset_name or runs.require(
         campaign / "preferences" / "preferences.jsonl",
         "run `python -m labeling.preferences` first, or give your own with --dataset_name",
     )
     found = {"model_name_or_path": model_args.model_name_or_path, "dataset_name": source}
-    return found | ({"house_rules": rules} if rules else {})
+    more = ("house_rules", "personal_data_allow", "personal_data_ner")
+    return found | {name: getattr(own, name) for name in more if getattr(own, name)}
 
 
 def read_pairs(source: str) -> tuple[list[Preference], list[str]]:
@@ -113,6 +112,7 @@ def make_data(
     leave_out_long: bool,
     held_out_share: float,
     allow_unscrubbed: bool,
+    search: scrubbing.Search,
 ) -> Data:
     """Check every record, leave out what may not be learned, make rows, hold some prompts out.
 
@@ -120,11 +120,12 @@ def make_data(
         places: where each record stands, for messages.
         make_row: :func:`rlhf.rows.pair_row` or :func:`rlhf.rows.verdict_row`.
         wanted: the answer of a record that training makes likelier, or None: what house rules see.
+        search: what finds personal data in the records.
 
     Raises:
         InputError: a record that cannot be trained on, or nothing is left to train on.
     """
-    scan = scrubbing.check_training_data(records, source, allow_unscrubbed)
+    scan = scrubbing.check_training_data(records, source, allow_unscrubbed, search)
     broken = vetoed(records, wanted, places, house_rules, source) if house_rules else []
     gone = {entry["place"] for entry in broken}
     kept = [(p, r) for p, r in zip(places, records, strict=True) if p not in gone]

@@ -76,15 +76,20 @@ def prepare(
     max_length: int | None,
     leave_out_long: bool,
     held_out_share: float,
+    search: scrubbing.Search,
 ) -> Data:
     """Read, check, render and split demonstrations.
+
+    Args:
+        search: what finds personal data in them.
 
     Raises:
         InputError: with the file and the place in it.
     """
     every = read(source)
     wanted = without_findings(every, house_rules, source) if house_rules else every
-    scan = scrubbing.check_training_data([p.record for p in wanted], source, allow_unscrubbed)
+    trained_on = [placed.record for placed in wanted]
+    scan = scrubbing.check_training_data(trained_on, source, allow_unscrubbed, search)
     rows = render_all(tokenizer, wanted, source, cache)
     short = within_length(rows, max_length, source, leave_out_long)
     train, held_out = split(short, held_out_share)

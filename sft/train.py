@@ -78,6 +78,14 @@ class SFTOptions:
         default=False,
         metadata={"help": "Train on personal data that the scan finds; the manifest says so."},
     )
+    personal_data_allow: str | None = field(
+        default=None,
+        metadata={"help": "The firm's own public contacts, one a line: nobody's personal data."},
+    )
+    personal_data_ner: str | None = field(
+        default=None,
+        metadata={"help": "A folder with a model that labels names, for the scan of the data."},
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.held_out_share < 1:
@@ -94,6 +102,7 @@ def main() -> None:
     from inhouse import memory, models  # these take seconds, and --help must not
     from inhouse import training as trainers
     from inhouse.epochs import order_by_epoch
+    from inhouse.privacy import Supplied
     from inhouse.token_cache import TokenCache
     from sft import evaluate, load, prepare
     from sft.unpadded_trainer import trainer_for
@@ -113,6 +122,7 @@ def main() -> None:
         cache,
         house_rules=own.drop_findings,
         allow_unscrubbed=own.allow_unscrubbed,
+        search=Supplied.read(ner_model=own.personal_data_ner, allow=own.personal_data_allow),
         max_length=training.max_length,
         leave_out_long=own.leave_out_long,
         held_out_share=own.held_out_share,
@@ -166,11 +176,8 @@ def find_inputs(own: SFTOptions, run_dir: str, model: str) -> dict[str, str | Pa
         "`python -m examples.asdfg.prepare`)",
     )
     inputs: dict[str, str | Path] = {"model_name_or_path": model, "dataset_name": source}
-    if own.drop_findings:
-        inputs["drop_findings"] = own.drop_findings
-    if own.probe_dataset:
-        inputs["probe_dataset"] = own.probe_dataset
-    return inputs
+    more = ("drop_findings", "probe_dataset", "personal_data_allow", "personal_data_ner")
+    return inputs | {name: getattr(own, name) for name in more if getattr(own, name)}
 
 
 def check_together(own: SFTOptions, training: Any, model_args: Any) -> None:

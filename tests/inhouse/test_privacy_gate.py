@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
 
@@ -45,6 +47,45 @@ def test_a_stage_refuses_what_was_neither_scrubbed_nor_cleared(stage, tmp_path):
 def test_a_users_own_clean_data_needs_no_flag(stage, tmp_path):
     ended = run(stage, tmp_path, "What is the fee of order 4111?")
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_firms_own_contacts_may_be_trained_on(stage, tmp_path):
+    text = "Our helpline is 020 7946 0018, number"
+    ours = tmp_path / "contacts.txt"
+    ours.write_text("020 7946 0018\n")
+    refused = run(stage, tmp_path, text)
+    assert refused.returncode == 3 and "--personal_data_allow FILE" in refused.stderr
+    ended = run(stage, tmp_path, text, "--personal_data_allow", str(ours))
+    assert ended.returncode == 0, ended.stderr
+    ours.write_text("# none yet\n")
+    empty = run(stage, tmp_path, text, "--personal_data_allow", str(ours))
+    assert empty.returncode == 3 and "contacts.txt holds no contact" in empty.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("flag", ["--personal_data_allow", "--personal_data_ner"])
+def test_what_the_scan_is_given_must_be_there(stage, flag, tmp_path):
+    ended = run(stage, tmp_path, "What is the fee of order 4111?", flag, str(tmp_path / "gone"))
+    assert ended.returncode == 3
+    assert "gone" in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_what_the_scan_is_given_is_an_input_of_the_run():
+    from rlhf.dpo import DPOOptions
+    from rlhf.prepare import find_inputs as dpo_inputs
+    from sft.train import SFTOptions
+    from sft.train import find_inputs as sft_inputs
+
+    given = {"personal_data_allow": "ours.txt", "personal_data_ner": "model"}
+    model = SimpleNamespace(model_name_or_path="base")
+    named = {"model_name_or_path": "base", "dataset_name": "mine.jsonl"}
+    own = {"dataset_name": "mine.jsonl", **given}
+    assert sft_inputs(SFTOptions(**own), "run", "base") == named | given
+    with patch("rlhf.prepare.models.check_arguments"):
+        assert dpo_inputs(Path("run"), model, None, DPOOptions(**own)) == named | given
 
 
 @pytest.mark.slow

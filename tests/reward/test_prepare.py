@@ -2,6 +2,7 @@
 
 import pytest
 
+from inhouse import privacy
 from inhouse.errors import InputError
 from reward import prepare
 
@@ -19,7 +20,8 @@ def load(tokenizer, preferences, write_lines, tmp_path):
         source = str(write_lines(tmp_path / "prefs.jsonl", rows))
         if ratings is not None:
             ratings = str(write_lines(tmp_path / "ratings.jsonl", ratings))
-        options = {"max_length": None, "truncate": False, "allow_unscrubbed": False} | options
+        plain = {"max_length": None, "truncate": False, "allow_unscrubbed": False}
+        options = plain | {"search": privacy.scan} | options
         return prepare.load(tokenizer, source, ratings, **options)
 
     return loaded

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inhouse import house_rules
+from inhouse import house_rules, privacy
 from inhouse.errors import InputError
 from inhouse.records import Preference
 from rlhf.dpo import DPOOptions
@@ -152,6 +152,7 @@ def prepare_all(data, **changed):
         "leave_out_long": False,
         "held_out_share": 0.0,
         "allow_unscrubbed": False,
+        "search": privacy.scan,
     }
     return make_data(
         tokenizer,
