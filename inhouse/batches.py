@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,8 +28,8 @@ class Rows:
 
     @property
     def count(self) -> int:
-        """Rows that the trainer draws from: with packing fewer than there are records."""
-        return len(fill(self.lengths, self.packed)) if self.packed else len(self.lengths)
+        """Rows that the trainer draws from: those that are packed as if each were full."""
+        return math.ceil(sum(self.lengths) / self.packed) if self.packed else len(self.lengths)
 
     def shape(self, records: Sequence[int]) -> tuple[int, int]:
         """Lines and their width, in tokens, of a batch of these records."""

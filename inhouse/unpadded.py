@@ -101,13 +101,9 @@ def each_row(attention_mask: torch.Tensor, _labels: torch.Tensor) -> list[Item]:
     ]
 
 
-def fill(lengths: Sequence[int], width: int | None = None) -> list[list[int]]:
-    """Items by line: the longest first, each into the line with the least room that holds it.
-
-    Args:
-        width: of a line; by default that of the longest item.
-    """
-    width = width or max(lengths)
+def fill(lengths: Sequence[int]) -> list[list[int]]:
+    """Items by line: the longest first, each into the line with the least room that holds it."""
+    width = max(lengths)
     room: list[int] = []
     lines: list[list[int]] = []
     for item in sorted(range(len(lengths)), key=lambda item: -lengths[item]):

@@ -86,6 +86,10 @@ class SFTOptions:
         default=None,
         metadata={"help": "A folder with a model that labels names, for the scan of the data."},
     )
+    pad_batches: bool = field(
+        default=False,
+        metadata={"help": "Pad batches on a CPU too, as TRL does, not lay rows end to end."},
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.held_out_share < 1:
@@ -99,7 +103,9 @@ def main() -> None:
     parsed = parse(STAGE, SFTOptions, trl=("SFTConfig", "ModelConfig"))
     options, own, training, model_args = parsed
 
-    from inhouse import memory, models  # these take seconds, and --help must not
+    from trl import SFTTrainer  # these take seconds, and --help must not
+
+    from inhouse import memory, models
     from inhouse import training as trainers
     from inhouse.epochs import order_by_epoch
     from inhouse.privacy import Supplied
@@ -133,7 +139,7 @@ def main() -> None:
     if own.train_new_tokens:
         load.add_new_tokens(model, lora, tokenizer, data)
     size = load.check(model, lora, tokenizer, data, training.packing)
-    kind = trainer_for(model, training, data.ids)
+    kind = SFTTrainer if own.pad_batches else trainer_for(model, training, data.ids)
     rows = load.rows_of(kind, data.lengths, training)
     need = memory.load_of(model, training, trained=size["trained_parameters"], rows=rows)
     memory.check_estimate(need, free)
@@ -142,7 +148,7 @@ def main() -> None:
         patience = own.early_stopping_patience
         trainer = new_trainer(kind, model, lora, tokenizer, data, training, patience)
     measured = memory.measure(trainer, list(trainer.train_dataset), need)
-    show_plan(training, tokenizer, data, rows, size, folder, need, measured)
+    show_plan(trainer, tokenizer, data, rows, size, folder, need, measured)
     if options.dry_run:
         return
 
@@ -239,7 +245,7 @@ def new_trainer(
 
 
 def show_plan(
-    training: Any,
+    trainer: Any,
     tokenizer: Any,
     data: Any,
     rows: Any,
@@ -252,7 +258,7 @@ def show_plan(
     from inhouse import chat, memory
     from inhouse import training as trainers
 
-    first = data.train[0].rendered
+    training, first = trainer.args, data.train[0].rendered
     time_line = (
         [trainers.time_line(training, rows, measured.seconds, measured.tokens)] if measured else []
     )
@@ -265,7 +271,7 @@ def show_plan(
         trainable=size["trained_parameters"],
         folder=folder,
         example=chat.show_supervised(tokenizer, first, colour=sys.stdout.isatty()),
-        drawn=rows.count if training.packing else 0,
+        drawn=len(trainer.train_dataset) if training.packing else 0,
         details=[
             *memory.lines(need, measured),
             *trainers.length_table(data.lengths),

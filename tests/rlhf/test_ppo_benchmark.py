@@ -37,17 +37,27 @@ def test_gains_are_compared_up_to_the_least_kl_that_every_run_has_reached():
 
 def test_each_aim_is_judged_by_itself():
     theirs = [run([(0.0, 0.0), (2.0, 1.0)], seconds=10.0, peak=300)]
-    good = ppo.verdict("full", [run([(0.0, 0.0), (2.0, 0.96)], 10.0, 100)], theirs, learns=True)
+    good = ppo.verdict(
+        "full", [run([(0.0, 0.0), (2.0, 0.96)], 10.0, 100)], theirs, wide=True, learns=True
+    )
     assert len(good) == 2 + ppo.KL_LEVELS and not any("MISSED" in line for line in good)
-    heavy = ppo.verdict("full", [run([(0.0, 0.0), (2.0, 1.0)], 10.0, 101)], theirs, learns=True)
+    heavy = ppo.verdict(
+        "full", [run([(0.0, 0.0), (2.0, 1.0)], 10.0, 101)], theirs, wide=True, learns=True
+    )
     assert ["MISSED" in line for line in heavy] == [True, *5 * [False]]
     assert not any(
         "MISSED" in line
-        for line in ppo.verdict("lora", [run([(0.0, 0.0), (2.0, 1.0)], 9.0, 149)], theirs, True)
+        for line in ppo.verdict(
+            "lora", [run([(0.0, 0.0), (2.0, 1.0)], 9.0, 149)], theirs, wide=True, learns=True
+        )
     )
-    slow = ppo.verdict("full", [run([(0.0, 0.0), (2.0, 1.0)], 10.1, 99)], theirs, learns=True)
+    slow = ppo.verdict(
+        "full", [run([(0.0, 0.0), (2.0, 1.0)], 10.1, 99)], theirs, wide=True, learns=True
+    )
     assert ["MISSED" in line for line in slow] == [False, True, *4 * [False]]
-    worse = ppo.verdict("full", [run([(0.0, 0.0), (2.0, 0.88)], 9.0, 99)], theirs, learns=True)
+    worse = ppo.verdict(
+        "full", [run([(0.0, 0.0), (2.0, 0.88)], 9.0, 99)], theirs, wide=True, learns=True
+    )
     # Behind by 0.03 at half a nat, by 0.06 at one, up to 0.12 at two.
     assert ["MISSED" in line for line in worse] == [False, False, False, True, True, True]
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -151,6 +152,17 @@ def test_a_dry_run_tells_memory_lengths_and_time_and_leaves_no_tokens_behind(
     for said in ("GiB by formula", "  measured ", "lengths  ", "  up to ", "time         about"):
         assert said in ended.out
     assert not cache.exists() and not (tmp_path / "x").exists()
+
+
+@pytest.mark.slow
+def test_packed_rows_are_what_steps_and_memory_are_counted_by(run_stage, words, tmp_path):
+    given = (*words, "--packing", "--max_length", "256", "--held_out_share", "0", "--dry_run")
+    ended = run_stage("sft.train", *given, "--max_steps=-1", "--run_dir", tmp_path / "x")
+    assert ended.code == 0, ended.err
+    tokens = int(re.search(r"^tokens +(\d+)", ended.out, re.MULTILINE)[1])
+    steps = re.search(r"^steps +(\d+) of 4 packed rows", ended.out, re.MULTILINE)
+    # Sixteen records in rows of up to 256 tokens, four rows a step, two epochs.
+    assert int(steps[1]) == 2 * math.ceil(math.ceil(tokens / 256) / 4)
 
 
 # --- several adapters on one base -------------------------------------------------------------

@@ -1,6 +1,7 @@
 """SFT without padding: the loss, the figures and the gradients of TRL's own trainer."""
 
 import copy
+import json
 import random
 from types import SimpleNamespace
 
@@ -9,33 +10,14 @@ import pytest
 import torch
 import trl
 from peft import LoraConfig
-from transformers import (
-    BloomConfig,
-    BloomForCausalLM,
-    GemmaConfig,
-    GemmaForCausalLM,
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
+from safetensors.torch import load_file
+from transformers import BloomConfig, BloomForCausalLM
 
 from sft.load import rows_of
 from sft.unpadded_trainer import UnpaddedSFTTrainer, trainer_for
 
-SHAPE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
-SHAPE |= {"num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.2}
-GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.2}
-GPT2 |= {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0}  # SFT leaves dropout on
 BLOOM = {"hidden_size": 32, "n_layer": 2, "n_head": 4, "bos_token_id": 0, "eos_token_id": 0}
-BUILD = {
-    "qwen3": lambda size: Qwen3ForCausalLM(Qwen3Config(**SHAPE, head_dim=8, vocab_size=size)),
-    "llama": lambda size: LlamaForCausalLM(LlamaConfig(**SHAPE, vocab_size=size)),
-    "gemma": lambda size: GemmaForCausalLM(GemmaConfig(**SHAPE, head_dim=8, vocab_size=size)),
-    "gpt2": lambda size: GPT2LMHeadModel(GPT2Config(**GPT2, vocab_size=size)),
-}
+ARCHITECTURES = ("qwen3", "llama", "gemma", "gpt2")
 LORA = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear", init_lora_weights=False)
 
 
@@ -51,12 +33,11 @@ def make_rows() -> list[dict]:
 
 
 @pytest.fixture
-def both(tokenizer, tmp_path):
+def both(build, tokenizer, tmp_path):
     """TRL's trainer and ours, on the same weights and rows."""
 
     def make(kind="qwen3", lora=None, **settings) -> list:
-        torch.manual_seed(0)
-        model = BUILD[kind](len(tokenizer))
+        model = build(kind, len(tokenizer))
         return [
             trainer(
                 model=copy.deepcopy(model),
@@ -104,13 +85,13 @@ def shapes(model) -> list[tuple[int, int]]:
 @pytest.mark.parametrize(
     ("kind", "lora", "settings", "counted"),
     [
-        *((kind, None, {}, None) for kind in BUILD),
+        *((kind, None, {}, None) for kind in ARCHITECTURES),
         ("qwen3", LORA, {}, None),
         ("qwen3", None, {"loss_type": "dft"}, None),
         ("qwen3", None, {}, torch.tensor(50)),
         ("qwen3", None, {"label_smoothing_factor": 0.1}, None),
     ],
-    ids=[*BUILD, "lora", "dft", "a share of an accumulated batch", "label smoothing"],
+    ids=[*ARCHITECTURES, "lora", "dft", "a share of an accumulated batch", "label smoothing"],
 )
 def test_a_step_is_trls(both, kind, lora, settings, counted):
     theirs, ours = both(kind, lora, **settings)
@@ -149,9 +130,9 @@ def settings(**changed) -> SimpleNamespace:
     return SimpleNamespace(**(plain | {"device": torch.device("cpu")} | changed))
 
 
-def test_trls_own_is_taken_where_it_packs_or_has_a_gpu(monkeypatch, capsys):
+def test_trls_own_is_taken_where_it_packs_or_has_a_gpu(build, monkeypatch, capsys):
     rows = [row["input_ids"] for row in make_rows()]
-    model = BUILD["qwen3"](600)
+    model = build("qwen3", 600)
     assert trainer_for(model, settings(), rows) is UnpaddedSFTTrainer
     for changed in (
         {"packing": True},
@@ -170,3 +151,26 @@ def test_where_a_model_cannot_one_line_says_why(capsys):
     assert trainer_for(model, settings(), rows) is trl.SFTTrainer
     said = capsys.readouterr().out
     assert said.startswith("batches are padded: BloomForCausalLM ") and said.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_run_ends_where_one_with_padded_batches_does(run_stage, words, tmp_path, monkeypatch):
+    told, weights, unpadded = [], [], []
+    compute_loss = UnpaddedSFTTrainer.compute_loss
+
+    def noted(*given, **named):
+        unpadded.append(padded)
+        return compute_loss(*given, **named)
+
+    monkeypatch.setattr(UnpaddedSFTTrainer, "compute_loss", noted)
+    for padded in ("true", "false"):
+        folder = tmp_path / padded
+        given = (*words, "--logging_steps", "1", "--pad_batches", padded)
+        ended = run_stage("sft.train", *given, "--run_dir", folder)
+        assert ended.code == 0, ended.err
+        told.append(json.loads((folder / "sft" / "metrics.json").read_text()))
+        weights.append(load_file(folder / "sft" / "model.safetensors"))
+    assert told[0]["loss"] == pytest.approx(told[1]["loss"], rel=1e-3)
+    for name, tensor in weights[0].items():
+        assert torch.allclose(tensor, weights[1][name], atol=1e-4), name
+    assert set(unpadded) == {"false"}
