@@ -4,9 +4,10 @@
 
 Prints recall and precision on tests/data/house_rules_labelled.jsonl, which was written without the
 patterns in view. The patterns were then improved on the development half (an even SHA-256 of the
-id) and on house_rules_development.jsonl. The other half and house_rules_validation.jsonl, by one
-more writer, say what to expect of wording that nobody has seen. Then seconds on one core over 1,000
-replies of 100 words, for texts of growing length, and texts a second of the personal-data scan.
+id) and on three later files. The other half and house_rules_validation_2.jsonl, by one more writer,
+say what to expect of wording that nobody has seen. Then seconds on one core over 1,000 replies of
+100 words, the same of replies of which no two are alike, texts of growing length, hostile texts of
+a megabyte, and texts a second of the personal-data scan.
 """
 
 import hashlib
@@ -39,6 +40,12 @@ SENTENCES = (
     "Statements are sent by post in the first week of each month.",
 )
 
+HOSTILE = {
+    "rule words without a full stop": "guaranteed fund will rise you should buy risk FDIC PIN "
+    * 19_000,
+    "breaches": "Your return is guaranteed. " * 38_000,
+}
+
 
 def reply(rng: random.Random, words: int) -> str:
     """A reply of about that many words, some of them near what rules look for."""
@@ -69,8 +76,8 @@ def read(name: str) -> list[dict]:
 
 def halves_of(name: str) -> tuple[str, ...]:
     """What a record counts for, by its id."""
-    if name.startswith("v-"):
-        return ("validation",)
+    if name.startswith("x-"):
+        return ("validation_2",)
     even = int(hashlib.sha256(name.encode()).hexdigest(), 16) % 2 == 0
     return ("all", "development" if even else "other")
 
@@ -80,9 +87,9 @@ def print_labelled(rules: house_rules.HouseRules) -> None:
     machine = {rule.id: rule for rule in rules.rules if rule.by_machine}
     halves: dict[str, dict[str, Counter]] = {
         half: {"hit": Counter(), "false": Counter(), "missed": Counter()}
-        for half in ("development", "other", "all", "validation")
+        for half in ("development", "other", "all", "validation_2")
     }
-    for record in (*read("labelled"), *read("validation")):
+    for record in (*read("labelled"), *read("validation_2")):
         asked = [Message(role="user", content=record["prompt"])] if record["prompt"] else []
         findings = rules.check(
             asked,
@@ -100,7 +107,7 @@ def print_labelled(rules: house_rules.HouseRules) -> None:
     for half, counted in halves.items():
         hit, false, missed = (counted[name].total() for name in ("hit", "false", "missed"))
         print(f"{half:12} recall {hit / (hit + missed):.3f}  precision {hit / (hit + false):.3f}")
-    unread = [halves["other"], halves["validation"]]
+    unread = [halves["other"], halves["validation_2"]]
     for rule in (rule.id for rule in machine.values() if rule.severity == "blocker"):
         hit, missed = (sum(part[name][rule] for part in unread) for name in ("hit", "missed"))
         print(f"  {rule:8} recall on both unread parts {hit / (hit + missed):.2f} ({hit + missed})")
@@ -115,6 +122,18 @@ def main() -> None:
     rules.check([], texts[0])
     spent = seconds(lambda text: rules.check([], text), texts)
     print(f"{len(rules.rules)} rules, 1,000 replies of 100 words: {spent:.2f} s (at most 0.5)")
+    said = [record["response"] for name in ("labelled", "development") for record in read(name)]
+    varied = [" ".join(rng.sample(said, 6)) for _ in range(300)]
+    began = time.process_time()
+    for text in varied:
+        rules.check([], text)
+    spent = 1000 * (time.process_time() - began) / len(varied)
+    words = sum(len(text.split()) for text in varied) / len(varied)
+    print(f"replies of {words:.0f} words that were never seen: {spent:.1f} ms each")
+    for about, text in HOSTILE.items():
+        began = time.process_time()
+        found = len(rules.check([], text))
+        print(f"1 MB of {about}: {time.process_time() - began:.1f} s, {found} findings")
     for words in (1_000, 10_000, 100_000):
         text = reply(rng, words)
         spent = seconds(lambda text: rules.check([], text), [text])

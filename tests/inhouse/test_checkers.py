@@ -294,6 +294,13 @@ def test_pii_finds_some_kinds_always_and_some_where_it_is_said_whose():
     assert said("pii", "It is her address, a@example.com.", **given) == ["a@example.com"]
 
 
+def test_pii_in_brackets_is_found_unless_its_sentence_says_that_it_is_the_firms_own():
+    given = {"entities": frozenset({"CARD", "(EMAIL)"}), "unless": ["write to us"]}
+    assert said("pii", "You used a@example.com.", **given) == ["a@example.com"]
+    assert said("pii", "Write to us at help@example.com.", **given) == []
+    assert said("pii", "Write to us: 4111 1111 1111 1111.", **given) == ["4111 1111 1111 1111"]
+
+
 @pytest.mark.parametrize(
     ("form", "right", "wrong"),
     [

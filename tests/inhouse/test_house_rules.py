@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from inhouse.checkers import MOST
 from inhouse.errors import InputError
 from inhouse.house_rules import guidelines, load
 from inhouse.records import Message
@@ -84,6 +85,19 @@ def test_an_exemption_must_cover_the_match(rules):
     rule = changed(RULE, unless=["not guaranteed", "is"])
     assert rules(rule).check(PROMPT, "It is not guaranteed.") == []
     assert len(rules(rule).check(PROMPT, "Not guaranteed? It is guaranteed.")) == 1
+
+
+def test_a_rule_may_ask_what_the_exchange_is_about(rules):
+    loaded = rules(changed(RULE, about=["funds?"], bad=["The fund is guaranteed."]))
+    assert loaded.check(PROMPT, "A new card is guaranteed.") == []
+    assert len(loaded.check(PROMPT, "That fund is guaranteed.")) == 1
+    asked = [Message(role="user", content="Is the fund safe?")]
+    assert len(loaded.check(asked, "It is guaranteed.")) == 1
+
+
+def test_of_thousands_of_breaches_the_first_are_reported(rules):
+    found = rules(RULE).check(PROMPT, "It is guaranteed. " * 3000)
+    assert len(found) == MOST and found[-1].start == 18 * (MOST - 1) + 6
 
 
 def test_two_patterns_that_match_one_place_are_one_finding(rules):

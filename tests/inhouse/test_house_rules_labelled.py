@@ -18,8 +18,14 @@ from inhouse.records import Message
 FILE = Path(__file__).parents[1] / "data" / "house_rules_labelled.jsonl"
 SHA256 = "7bd4947f24ad7cb1f4d740ba187a8c7480ed85aa748066c8a0078b28658e9d7c"
 RECORDS = [json.loads(line) for line in FILE.read_text(encoding="utf-8").splitlines()]
+LATER = {
+    "development": "526e1ed0b4d992dfc3f41cce4afd24ec5bd87499d3f7b51c166e67db94a7e4a3",
+    "validation": "8815728ced3f255b5f1ca3ea1a50ee2ceaae2280316176533561f20726a2d79a",
+    "development_2": "72e00a748a2523212998f0a92bfa7aa87eee3374b3cfa3971ccb2ae5595ea3db",
+    "validation_2": "7ff9670bb0350233750fd2bc2c1c80f3eac29bd516ed5858dbb3625cc1814e67",
+}
 OWN = FILE.with_name("house_rules_own_wording.jsonl")
-DEVELOPMENT = FILE.with_name("house_rules_development.jsonl")
+TUNED_ON = ("development", "validation", "development_2")
 RULES = house_rules.load(house_rules.DEFAULT)
 MACHINE = {rule.id: rule for rule in RULES.rules if rule.by_machine}
 
@@ -53,15 +59,37 @@ def test_the_labels_are_those_that_were_written_before_the_patterns_were_tuned()
     assert hashlib.sha256(FILE.read_bytes()).hexdigest() == SHA256
 
 
+@pytest.mark.parametrize("name", LATER)
+def test_the_later_files_are_as_their_writers_left_them(name):
+    file = FILE.with_name(f"house_rules_{name}.jsonl")
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == LATER[name]
+
+
 def test_there_are_enough_records_and_half_of_them_near_misses():
     assert len(RECORDS) >= 600
     near = sum(not record["violates"] and bool(record["near_miss_of"]) for record in RECORDS)
     assert near >= 0.4 * len(RECORDS)
 
 
-def test_pooled_precision(counts):
-    hit, false = counts["true"].total(), counts["false"].total()
+def test_pooled_recall_and_precision_of_the_whole_file(counts):
+    """What the rules were asked for, on the file that was written for it.
+
+    Half of the file was development data, so this says that nothing is lost, not what to expect of
+    new wording: for that, see docs/decisions/0005-house-rules.md.
+    """
+    hit, false, missed = (counts[name].total() for name in ("true", "false", "missed"))
+    assert hit / (hit + missed) >= 0.90
     assert hit / (hit + false) >= 0.90
+
+
+@pytest.mark.parametrize(
+    "rule", [rule.id for rule in MACHINE.values() if rule.severity == "blocker"]
+)
+def test_recall_of_each_blocker_rule_on_the_whole_file(counts, rule):
+    """The same for each rule; FAIR-01 is short of it, and guarded where it stands."""
+    hit, missed = counts["true"][rule], counts["missed"][rule]
+    assert hit + missed >= 30
+    assert hit / (hit + missed) >= (0.82 if rule == "FAIR-01" else 0.85)
 
 
 def test_wording_that_the_patterns_were_developed_on_stays_found():
@@ -80,13 +108,15 @@ def test_wording_that_the_patterns_were_developed_on_stays_found():
 
 
 @pytest.mark.slow
-def test_replies_that_the_patterns_were_tuned_on_stay_found():
+@pytest.mark.parametrize("name", TUNED_ON)
+def test_replies_that_the_patterns_were_tuned_on_stay_found(name):
     hit = missed = false = 0
-    for line in DEVELOPMENT.read_text(encoding="utf-8").splitlines():
+    file = FILE.with_name(f"house_rules_{name}.jsonl")
+    for line in file.read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
         found, broken = rules_found(record), set(record["violates"]) & MACHINE.keys()
         hit += len(found & broken)
         missed += len(broken - found)
         false += len(found - broken)
     assert hit / (hit + missed) >= 0.93
-    assert hit / (hit + false) >= 0.95
+    assert hit / (hit + false) >= (0.95 if name == "development" else 0.92)
