@@ -98,14 +98,15 @@ def test_a_head_that_scores_all_alike_is_refused(tiny_model, tokenizer, pairs):
         )
 
 
-@pytest.mark.parametrize("name", ["reward.yaml", "asdfg/reward.yaml"])
-def test_shipped_settings_train_one_epoch_without_dropout(name):
+@pytest.mark.parametrize(("name", "epochs"), [("reward.yaml", 1), ("asdfg/reward.yaml", 2)])
+def test_shipped_settings_train_without_dropout_and_one_epoch_by_default(name, epochs):
+    # Two on the demonstration: docs/decisions/0008.
     from inhouse.config import ROOT, parse
     from reward.train import STAGE, RewardOptions
 
     config = ["--config", str(ROOT / "configs" / name)]
     parsed = parse(STAGE, RewardOptions, trl=("RewardConfig", "ModelConfig"), argv=config)
     _, own, training, _ = parsed
-    assert training.num_train_epochs == 1 and training.disable_dropout
+    assert training.num_train_epochs == epochs and training.disable_dropout
     assert training.center_rewards_coefficient == 0.01
     assert own.ensemble > 1 and 0.5 < own.floor < 1 and own.shuffled_control

@@ -182,21 +182,24 @@ def test_the_critic_foresees_what_the_prompt_decides(learn, mode, rate):
 
 @pytest.mark.slow
 def test_the_critic_follows_rewards_of_the_composed_rewards_range(learn):
-    # Its values have 9 to go. Clipped at 0.2 they go 0.2 a rollout, and after five rollouts
-    # explain no more than about 1 - (1 - 5 * 0.4 / 9)^2 = 0.40 of what is to come.
-    alone = {"rollouts": 6, "value_warmup": 6, "limit": 9.0}
+    # Its values have 9 to go. Clipped at 0.2 they go 0.2 a rollout; after five they explain no
+    # more than about 1 - (1 - 5 * 0.4 / 9)^2 = 0.40 of what is to come, after seven 0.53.
+    alone = {"rollouts": 8, "value_warmup": 8, "limit": 9.0}
     _, explained = learn("full", blocked, **alone)
-    assert explained[-1] > 0.6
+    assert explained[-1] > 0.7
     _, clipped = learn("full", blocked, **alone, cliprange_value=0.2)
-    assert clipped[-1] < 0.5
+    assert clipped[5] < 0.5 and clipped[-1] < 0.63
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_a_policy_learns_in_a_thousand_answers_what_pays(learn, seed):
-    guard, explained = learn("full", with_sum, rollouts=16, seed=seed)
-    first, *_, last = guard.watch.history  # each of them an answer to every prompt
-    assert last.score - first.score >= 0.4
-    assert last.kl <= 3
-    assert explained[-1] >= 0.25
-    assert guard.roll_backs == []
+def test_a_policy_learns_in_a_thousand_answers_what_pays(learn):
+    gains = []
+    for seed in range(3):
+        guard, explained = learn("full", with_sum, rollouts=16, seed=seed)
+        first, *_, last = guard.watch.history  # each of them an answer to every prompt
+        gains.append(last.score - first.score)
+        assert last.kl <= 3
+        assert explained[-1] >= 0.25
+        assert guard.roll_backs == []
+    # On average over the seeds: one empty answer of 64 costs a rollout 0.1 or more.
+    assert sum(gains) / 3 >= 0.4
