@@ -68,7 +68,7 @@ def test_both_sides_are_asked_and_judged_by_the_same_tokens(tmp_path):
     from inhouse.records import Message
     from inhouse.scoring import Scorer
 
-    tokenizer = ppo.make_tokenizer()
+    tokenizer = ppo.make_tokenizer(ppo.VOCABULARY["3M"])
     first, pays, costs = len(ppo.SPECIAL), 3, 2
     paid = [first + number for number in range(pays)]
     unpaid = [first + ppo.SPOKEN // 2 + number for number in range(costs)]

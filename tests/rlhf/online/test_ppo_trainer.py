@@ -147,7 +147,7 @@ def test_a_model_that_heeds_no_mask_of_ours_keeps_its_padding(make_trainer):
 
 
 def test_an_answer_without_its_end_token_pays_and_pays_at_its_last_token(make_trainer):
-    trainer = make_trainer(missing_eos_penalty=10.0, lam=1.0)
+    trainer = make_trainer(missing_eos_penalty=10.0, lam=1.0, max_completion_length=8)
     rollout = roll(trainer)
     assert 0 < rollout.ended.sum() < len(rollout.ended)
     batch = trainer._as_batch(rollout)
