@@ -26,6 +26,7 @@ from trl.trainer.utils import pad
 
 from inhouse import decoding
 from inhouse.rewards import averages
+from inhouse.run import is_main_process
 from inhouse.unpadded import below_adapters, each_row, lay_out, model_inputs, put_back, unpadded
 from rlhf.advantages import explained_variance, gae, kl_terms, masked_mean, token_rewards, whiten
 from rlhf.checks import check_first, why_padded
@@ -94,7 +95,10 @@ class PPOTrainer(RLOOTrainer):
         kl = KLController(args.beta, settings.target_kl)
         self.guard = Guard(Watch(settings.max_kl), kl)
         self.held: set[str] = set()  # the roles whose weights must not move
-        self.padded = bool(why_padded(self.model, args))  # whether batches run with their padding
+        reason = why_padded(self.model, args)
+        self.padded = bool(reason)  # whether batches run with their padding
+        if reason and is_main_process():
+            print(f"batches are padded: {reason}")
         self.add_callback(_Hold(self))
 
     # --- a rollout ----------------------------------------------------------------------------

@@ -202,4 +202,4 @@ def test_a_policy_learns_in_a_thousand_answers_what_pays(learn):
         assert explained[-1] >= 0.25
         assert guard.roll_backs == []
     # On average over the seeds: one empty answer of 64 costs a rollout 0.1 or more.
-    assert sum(gains) / 3 >= 0.4
+    assert sum(gains) / 3 >= 0.4 and min(gains) >= 0.25
