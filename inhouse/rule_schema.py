@@ -59,6 +59,7 @@ PATTERNS = (
     "prompt",
     "about",
 )
+WORDINGS = (*PATTERNS, "together")  # what may stand in the file's wordings: instead of its rule
 
 
 _LIST = re.compile(r"(?<!P)<([a-z_]+)>")
@@ -170,6 +171,8 @@ class Rule(Strict):
 class RuleFile(Strict):
     """A whole file. ``lists`` names words that several patterns share, as ``<name>`` in them.
 
+    A rule's patterns may stand apart, in ``wordings:`` under its id, so that the rules read as
+    English; :func:`read` gives them to the rule before the schema is asked.
     ``first ... then`` in a pattern is one after the other in a sentence with no negation between;
     a group of two or three patterns in ``together`` is the same in any order.
     """
@@ -179,6 +182,9 @@ class RuleFile(Strict):
     rules: Annotated[list[Rule], Field(min_length=1)]
 
 
+FILE_KEYS = (*RuleFile.model_fields, "wordings")
+
+
 def read(path: Path) -> RuleFile:
     """A rule file in the schema.
 
@@ -186,6 +192,7 @@ def read(path: Path) -> RuleFile:
         InputError: with line and column of the first fault.
     """
     document = load_yaml(path)
+    _give_wordings(path, document)
     try:
         file = RuleFile.model_validate(_plain(document))
     except ValidationError as error:
@@ -203,6 +210,42 @@ def read(path: Path) -> RuleFile:
             )
     rules = [_expanded(path, rule, file.lists) for rule in file.rules]
     return file.model_copy(update={"rules": rules})
+
+
+def _give_wordings(path: Path, document: Any) -> None:
+    """Move each rule's patterns from ``wordings:`` into the rule, with the lines they stand on.
+
+    Raises:
+        InputError: of a rule that is not there, of a key that is no pattern, or said twice.
+    """
+    if not isinstance(document, dict) or "wordings" not in document:
+        return
+    line = line_of(document, "wordings")
+    wordings = document.pop("wordings")
+    if not isinstance(wordings, dict):
+        raise InputError(f"{path}, line {line}, wordings: expected rule ids, each with patterns")
+    listed = document.get("rules")
+    rules = {
+        rule["id"]: rule
+        for rule in (listed if isinstance(listed, list) else [])
+        if isinstance(rule, dict) and isinstance(rule.get("id"), str)
+    }
+    for name, patterns in wordings.items():
+        where = f"{path}, line {line_of(wordings, name)}: wordings of {name}"
+        if name not in rules:
+            raise InputError(f"{where}, which is no rule of this file{near(str(name), rules)}")
+        if not isinstance(patterns, dict):
+            raise InputError(f"{where}: expected keys like match: with patterns")
+        for key, value in patterns.items():
+            where = f"{path}, line {line_of(patterns, key)}: {key} in the wordings of {name}"
+            if key not in WORDINGS:
+                raise InputError(
+                    f"{where} is none of {', '.join(WORDINGS)}{near(str(key), WORDINGS)}"
+                )
+            if key in rules[name]:
+                raise InputError(f"{where} stands in the rule, too: keep it in one place")
+            rules[name][key] = value
+            rules[name].lc.add_kv_line_col(key, patterns.lc.data[key])
 
 
 def _expanded(path: Path, rule: Rule, lists: dict[str, list[str]]) -> Rule:
@@ -299,7 +342,7 @@ def _in_words(fault: Any, field: str) -> str:
     if kind == "missing":
         return "is missing"
     if kind == "extra_forbidden":
-        keys = Rule.model_fields if field.startswith("rules.") else RuleFile.model_fields
+        keys = Rule.model_fields if field.startswith("rules.") else FILE_KEYS
         keys = Example.model_fields if "Example" in fault["loc"] else keys
         return f"there is no such key{near(key, keys)}"
     if kind == "literal_error":

@@ -320,6 +320,46 @@ def test_lists_are_put_into_patterns(rules):
     assert [finding.text for finding in found] == ["certain"]
 
 
+def with_wordings(rules, more: str) -> Path:
+    """A file whose one rule takes its patterns from below; ``more`` is what stands there."""
+    path = Path(rules())
+    lines = path.read_text().splitlines()
+    at = next(n for n, line in enumerate(lines) if line.startswith("    match:"))
+    path.write_text("\n".join([*lines[:at], *lines[at + 1 :], more]) + "\n")
+    return path
+
+
+def test_patterns_may_stand_apart_from_their_rule(rules):
+    path = with_wordings(rules, "wordings:\n  R-1:\n    match: [\\bguaranteed\\b]")
+    apart = house_rules.load(path)
+    together = house_rules.load(rules(match=r"\bguaranteed\b", name="together.yaml"))
+    assert [r.model_dump() for r in apart.rules] == [r.model_dump() for r in together.rules]
+    found = apart.check([], "It is guaranteed.")
+    assert [finding.text for finding in found] == ["guaranteed"]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("wordings:\n  R-2:\n    match: [a]", "line 12: wordings of R-2, which is no rule of"),
+        ("wordings:\n  R-1:\n    mach: [a]", "mach in the wordings of R-1 is none of match"),
+        ("wordings:\n  R-1:\n    fix: Say less.", "fix in the wordings of R-1 is none of match"),
+        ("wordings:\n  R-1: [a]", "expected keys like match:"),
+        ("wordings: [a]", "line 11, wordings: expected rule ids"),
+        ("wordings:\n  R-1:\n    match: [5]", "line 13, column 13, rules.0.match.0 (R-1)"),
+        ("wording: {}", "there is no such key; did you mean wordings?"),
+    ],
+)
+def test_wordings_that_belong_to_no_rule(rules, more, said):
+    assert said in refusal(with_wordings(rules, more))
+
+
+def test_patterns_that_stand_in_two_places(rules):
+    path = Path(rules())
+    path.write_text(path.read_text() + "wordings:\n  R-1:\n    match: [a]\n")
+    assert "stands in the rule, too: keep it in one place" in refusal(path)
+
+
 def test_invisible_and_look_alike_characters_do_not_hide_a_breach():
     for text in ("Your income is guаranteеd.", "Your income is gua\u200branteed."):
         found = [f for f in FINANCE.check([], text) if f.rule == "PROM-01"]
