@@ -196,7 +196,7 @@ MOST = 500  # places where one rule is broken in one reply: with more, nobody re
 
 
 def _hits(rule: Patterns, patterns: list[Any], text: Text) -> list[Span]:
-    """Matches that count, in order, each place once; with ``near``, widened to what is near."""
+    """Matches that count, in order, each breach once; with ``near``, widened to what is near."""
     if text.live is not None and patterns is rule.match:
         patterns = [pattern for pattern in patterns if id(pattern) in text.live]
     tails: dict[Span, Span] = {}
@@ -212,6 +212,15 @@ def _hits(rule: Patterns, patterns: list[Any], text: Text) -> list[Span]:
     kept = list(islice(counted, MOST))
     if rule.near:
         kept = [wide for span in kept for wide in _nearby(rule, text, span)]
+    return _outermost(kept)
+
+
+def _outermost(spans: Iterable[Span]) -> list[Span]:
+    """Spans in order, without those inside another: one breach is told once."""
+    kept: list[Span] = []
+    for start, end in sorted(spans, key=lambda span: (span[0], -span[1])):
+        if not kept or end > kept[-1][1]:
+            kept.append((start, end))
     return kept
 
 

@@ -225,7 +225,7 @@ def _give_wordings(path: Path, document: Any) -> None:
     if not isinstance(wordings, dict):
         raise InputError(f"{path}, line {line}, wordings: expected rule ids, each with patterns")
     listed = document.get("rules")
-    rules = {
+    rules: dict[str, Any] = {
         rule["id"]: rule
         for rule in (listed if isinstance(listed, list) else [])
         if isinstance(rule, dict) and isinstance(rule.get("id"), str)
@@ -234,7 +234,7 @@ def _give_wordings(path: Path, document: Any) -> None:
         where = f"{path}, line {line_of(wordings, name)}: wordings of {name}"
         if name not in rules:
             raise InputError(f"{where}, which is no rule of this file{near(str(name), rules)}")
-        if not isinstance(patterns, dict):
+        if not hasattr(patterns, "keys"):
             raise InputError(f"{where}: expected keys like match: with patterns")
         for key, value in patterns.items():
             where = f"{path}, line {line_of(patterns, key)}: {key} in the wordings of {name}"

@@ -296,3 +296,9 @@ def test_words_apart_that_mean_nothing_are_refused(listed, change, said):
 def test_a_rules_own_groups_are_not_taken_for_what_stands_between(listed):
     loaded = listed(match=["(do not) (panic) ... <thing>"], bad=["Do not panic, fund."])
     assert loaded.check(PROMPT, "Do not panic, the fund is here.")
+
+
+def test_a_breach_that_several_patterns_find_is_told_once(listed):
+    rule = listed(match=["<sure>", "fund <sure>", "certain of"], bad=["It is certain."])
+    found = rule.check([], "The fund is certain of it. It is certain.")
+    assert [f.text for f in found] == ["fund is certain", "certain of", "is certain"]
