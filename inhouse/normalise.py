@@ -46,6 +46,17 @@ by on if any they their there which would should may more than when please thank
 does was were been but what how no yes
 """
 _ENGLISH = frozenset(_FUNCTION_WORDS.split())
+# Those of its neighbours that are no English words and stand in no names ("de la Cruz").
+_OTHER_WORDS = """
+und ist nicht sie ihr ihre ihren ihrem ihrer wir unser unsere das dem für mit auf ein eine einen
+wurde wird werden können haben bei zum zur vielen danke bitte auch oder aber wenn
+est sont vous votre vos nous notre nos les des une pas avec dans sur cette ces qui que où merci
+está están es son su sus usted ustedes nuestro nuestra una por con para pero como más gracias puede
+è sono che non della dei gli suo sua suoi vostro grazie questo questa nel può
+het een voor niet met uw wij zijn bedankt naar ook wordt worden kunnen
+não você seu uma obrigado obrigada são pode
+"""
+_NEIGHBOURS = frozenset(_OTHER_WORDS.split())
 
 
 @dataclass(frozen=True)
@@ -144,8 +155,8 @@ def _folded(character: str) -> str:
 def is_english(text: str) -> bool:
     """Whether a text is in the language of the rules; short texts count as English.
 
-    Nothing is guessed about what else it is: by its script, or by how few of its words are
-    English function words.
+    Nothing is guessed about what else it is: by its script, by how few of its words are English
+    function words, and in a text of a few words by those of other languages.
     """
     letters = _LETTERS.findall(text[:5000])
     if len(letters) < 20:
@@ -153,6 +164,8 @@ def is_english(text: str) -> bool:
     if len(_BLOCK_OTHER.findall(text[:5000])) > len(letters) / 2:
         return False
     words = [word.lower() for word in _WORD.findall(text[:5000])]
+    english = sum(word in _ENGLISH for word in words)
+    other = sum(word in _NEIGHBOURS for word in words)
     if len(words) < 12:
-        return True
-    return sum(word in _ENGLISH for word in words) >= 0.1 * len(words)
+        return other < max(2, 0.2 * len(words)) or other <= english
+    return english >= 0.1 * len(words) or english > other

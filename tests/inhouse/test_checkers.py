@@ -76,6 +76,10 @@ def test_every_span_of_a_normalised_text_maps_into_the_original():
     [
         ("Thank you for your question. We will write to you by Friday about the account.", True),
         ("OK.", True),
+        ("Mr de la Cruz and Ms van der Berg signed.", True),
+        ("Oil has another leg down coming: energy funds lose ten percent before Christmas.", True),
+        ("Ihre Rendite ist garantiert, Sie verlieren niemals Geld.", False),
+        ("Su rendimiento está garantizado por nosotros.", False),
         ("Vielen Dank für Ihre Anfrage, wir melden uns in den nächsten Tagen bei Ihnen.", False),
         ("Merci de votre question, nous vous répondrons dès que possible cette semaine.", False),
         ("Доходность гарантирована, вложите деньги сегодня и ничего не бойтесь.", False),
