@@ -257,6 +257,18 @@ def shown(example: str | Example) -> str:
     return example if isinstance(example, str) else example.response
 
 
+def in_context(example: str | Example) -> str:
+    """An example's reply with what it depends on: what was asked, which figures are approved."""
+    reply = " ".join(shown(example).split())
+    if isinstance(example, str):
+        return reply
+    asked = [f'asked "{" ".join(example.prompt.split())}"'] if example.prompt else []
+    figures = ", ".join(example.facts or ()) or "none"
+    approved = [f"approved figures: {figures}"] if example.facts is not None else []
+    around = "; ".join([*asked, *approved])
+    return f"{reply} ({around})" if around else reply
+
+
 def checked_language(response: str) -> bool:
     """Whether a reply is in English, the rules' language: of any other they say nothing."""
     return is_english(response)
@@ -273,8 +285,8 @@ def guidelines(rules: HouseRules) -> str:
     ]
     for rule in rules.rules:
         lines += [f"- **{rule.id} {rule.title}** ({rule.severity}). {rule.fix}"]
-        lines += [f"    - breaks it: {shown(rule.bad[0])}"]
-        lines += [f"    - keeps it: {shown(rule.good[0])}"]
+        lines += [f"    - breaks it: {in_context(rule.bad[0])}"]
+        lines += [f"    - keeps it: {in_context(rule.good[0])}"]
     return "\n".join([*lines, "", f"Rules {rules.hash[:12]}"])
 
 

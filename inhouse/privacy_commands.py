@@ -19,8 +19,10 @@ from inhouse.privacy import Supplied
 from inhouse.scrubbing import (
     TEXT_FIELDS,
     Pseudonyms,
+    Replace,
     cleared_by_list,
     entities_of,
+    persons_of,
     placeholder,
     read_key,
     scrubbed,
@@ -72,7 +74,9 @@ def scrub_files(words: argparse.Namespace) -> None:
         lines = []
         for line, record in _records(path):
             number += 1
-            replace = Pseudonyms(key, f"{origin} {line}") if key else placeholder
+            replace: Replace = placeholder
+            if key:
+                replace = Pseudonyms(key, f"{origin} {line}", persons_of(record, search))
             made, counts = scrubbed(record, search, replace)
             total += counts
             if public:

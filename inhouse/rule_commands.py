@@ -26,9 +26,9 @@ from inhouse.house_rules import (
     HouseRules,
     check_example,
     checked_language,
+    in_context,
     load,
     places_of,
-    shown,
 )
 from inhouse.house_rules import guidelines as page
 from inhouse.measures import Figure, approved, figures
@@ -188,7 +188,7 @@ def explain(words: argparse.Namespace) -> None:
     if rule.exempt:
         lines.append(f"Not a breach where the words are: {', '.join(rule.exempt)}.")
     for title, examples in (("Breaks it:", rule.bad), ("Keeps it:", rule.good)):
-        lines += [title, *(f"  - {' '.join(shown(example).split())}" for example in examples)]
+        lines += [title, *(f"  - {in_context(example)}" for example in examples)]
     print("\n".join(lines))
 
 

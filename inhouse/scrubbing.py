@@ -3,8 +3,9 @@
     python -m inhouse.privacy scrub mine.jsonl --names customers.txt --out clean.jsonl
 
 Placeholders name the type: ``[CARD]``. Pseudonyms are consistent within a conversation: the same
-name is the same ``[PERSON-7f3a]`` in all its turns, and another one in the next conversation. They
-are keyed hashes; the key's file is made with mode 0600 and may not stand in a run folder.
+name is the same ``[PERSON-7f3a90]`` in all its turns, in part as well, and another one in the next
+conversation. They are keyed hashes; the key's file is made with mode 0600 and may not stand in a
+run folder.
 
 Training refuses a firm's own telephone number like anybody's. With ``--allow ours.txt`` scrub
 leaves what that file lists and says so in the metadata of each record that holds some, which
@@ -54,16 +55,39 @@ def placeholder(kind: str, words: str) -> str:
 
 @dataclass(frozen=True)
 class Pseudonyms:
-    """Replacements that are the same for the same words within one conversation."""
+    """Replacements that are the same for the same words within one conversation.
+
+    ``persons`` are the names in it: "Hopper" is Grace Hopper where no other Hopper is named.
+    """
 
     key: bytes
     conversation: str
+    persons: frozenset[str] = frozenset()
 
     def __call__(self, kind: str, words: str) -> str:
-        """The type and four hex digits that only the key's holder can link to the words."""
-        same = " ".join(words.casefold().split())
+        """The type and six hex digits that only the key's holder can link to the words."""
+        same = _plain(words)
+        if kind == "PERSON":
+            holding = [name for name in self.persons if set(same.split()) < set(name.split())]
+            whole = [
+                n for n in holding if not any(set(n.split()) < set(o.split()) for o in holding)
+            ]
+            same = whole[0] if len(whole) == 1 else same
         told = "\0".join((self.conversation, kind, same)).encode()
         return f"[{kind}-{hmac.new(self.key, told, hashlib.sha256).hexdigest()[:6]}]"
+
+
+def _plain(name: str) -> str:
+    """A name as it is compared: without accents and capitals, with single blanks."""
+    return " ".join(normalise(name).text.casefold().split())
+
+
+def persons_of(record: dict[str, Any], search: Search) -> frozenset[str]:
+    """The names in a record's texts, for :class:`Pseudonyms`."""
+    texts = texts_of(record)
+    return frozenset(
+        _plain(text[e.start : e.end]) for text in texts for e in search(text) if e.type == "PERSON"
+    )
 
 
 def replaced(text: str, entities: Iterable[Entity], replace: Replace) -> str:

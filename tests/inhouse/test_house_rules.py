@@ -214,6 +214,15 @@ def test_guidelines_show_raters_every_rule_with_an_example(rules):
     assert "R-2" in text
 
 
+def test_guidelines_say_what_an_example_depends_on(rules):
+    asked = {"response": "It is 5%.", "prompt": "What  is the\nrate?", "facts": ["4%", "6%"]}
+    kept = {"response": "It is open.", "facts": []}
+    figures = changed(RULE, kind="numeric", match=[], bad=[asked], good=[kept])
+    text = guidelines(rules(figures))
+    assert 'It is 5%. (asked "What is the rate?"; approved figures: 4%, 6%)' in text
+    assert "It is open. (approved figures: none)" in text
+
+
 def test_the_hash_is_the_files(rules, tmp_path):
     import hashlib
 

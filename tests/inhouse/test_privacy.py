@@ -256,6 +256,25 @@ def test_pseudonyms_hold_within_a_conversation_and_not_beyond():
     assert first not in again["messages"][0]["content"]
 
 
+def test_a_name_in_part_keeps_its_pseudonym_where_it_can_mean_one_person():
+    names = partial(privacy.scan, names=Names(["Grace Höpper", "Mark Field", "Ann Field"]))
+    record = {
+        "messages": [
+            {"role": "user", "content": "I am Grace Höpper. Mark Field and Ann Field sent me."},
+            {"role": "assistant", "content": "Dear Ms Hopper, dear Mr Field, I told Grace so."},
+        ]
+    }
+    persons = scrubbing.persons_of(record, names)
+    told = scrubbing.Pseudonyms(b"k" * 32, "1", persons)
+    grace, field = told("PERSON", "Grace Höpper"), told("PERSON", "Mark Field")
+    assert told("PERSON", "Hopper") == told("PERSON", "GRACE") == grace
+    assert len({grace, field, told("PERSON", "Ann Field"), told("PERSON", "Field")}) == 4
+    made, counts = scrubbing.scrubbed(record, names, told)
+    asked, said = (turn["content"] for turn in made["messages"])
+    assert counts == {"PERSON": 6} and asked.startswith(f"I am {grace}. {field} and ")
+    assert said.startswith(f"Dear Ms {grace}, dear Mr ") and said.endswith(f"I told {grace} so.")
+
+
 def test_the_key_is_made_private_and_outside_run_folders(tmp_path):
     key = tmp_path / "keys" / "k"
     made = scrubbing.read_key(key)
