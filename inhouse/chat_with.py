@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inhouse.command_line import parse_words
 from inhouse.errors import InputError
 from inhouse.records import Finding, Message
 from inhouse.run import command, require
@@ -79,10 +80,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--temperature", type=float, default=1.0, help="0 is greedy (default: 1).")
     parser.add_argument("--seed", type=int, default=0, help="The same seed, the same replies.")
     parser.add_argument("--max_new_tokens", type=int, default=256, help="Of a reply, at most.")
-    try:
-        words = parser.parse_args()
-    except SystemExit as ended:  # argparse exits with 2, which is a gate's code here
-        sys.exit(3 if ended.code else 0)
+    words = parse_words(parser)
     if not 0 <= words.temperature < float("inf"):
         raise InputError(f"--temperature {words.temperature}: give 0 or more, 1 as it was trained")
     if words.max_new_tokens < 1:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -29,6 +28,7 @@ import re2
 
 from inhouse.checkers import CHECKERS, Context, Patterns, not_checkable, off_topic
 from inhouse.clauses import Text, compile_pattern, new_set
+from inhouse.command_line import parse_words
 from inhouse.config import ROOT
 from inhouse.errors import GateError, InputError
 from inhouse.files import sha256
@@ -374,7 +374,9 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     check = verb("check", "Find breaches in replies (text or JSONL); exit 2 on a blocker.")
-    check.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    check.add_argument(
+        "files", type=Path, nargs="+", metavar="FILE", help="Replies (JSONL), or a text."
+    )
     check.add_argument("--json", action="store_true", help="One line of JSON for each record.")
     check.add_argument("--facts", type=Path, help="The approved figures, JSON.")
     verb("test", "Run every rule against its own examples; exit 2 if one is past its review.")
@@ -389,10 +391,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _main() -> None:
-    try:
-        words = _parser().parse_args()
-    except SystemExit as ended:  # argparse exits with 2, which is a gate's code here
-        sys.exit(3 if ended.code else 0)
+    words = parse_words(_parser())
     from inhouse import rule_commands
 
     getattr(rule_commands, words.verb)(words)

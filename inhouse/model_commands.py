@@ -12,18 +12,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from pathlib import Path
 
+from inhouse.command_line import parse_words
 from inhouse.run import require
 
 
 def main() -> None:
     """Read the command line, then let the verb do it."""
-    try:
-        words = parser().parse_args()
-    except SystemExit as ended:  # argparse exits with 2, which is a gate's code here
-        sys.exit(3 if ended.code else 0)
+    words = parse_words(parser())
     # Before the hub's library is imported: it reads its environment once, then.
     if not words.allow_network:
         os.environ["HF_HUB_OFFLINE"] = "1"

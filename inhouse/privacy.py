@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from inhouse import spoken
+from inhouse.command_line import parse_words
 from inhouse.detectors import DETECTORS, TYPES
 from inhouse.names import Names
 from inhouse.normalise import normalise
@@ -157,7 +157,9 @@ def _parser() -> argparse.ArgumentParser:
         ("scrub", "Write the records with placeholders or pseudonyms instead."),
     ):
         verb = verbs.add_parser(name, help=about, description=about, allow_abbrev=False)
-        verb.add_argument("files", type=Path, nargs="+", metavar="FILE")
+        verb.add_argument(
+            "files", type=Path, nargs="+", metavar="FILE", help="Records (JSONL), or a text."
+        )
         verb.add_argument("--names", type=Path, help="The customer list, one name a line.")
         verb.add_argument(
             "--ner_model", type=Path, help="A local folder with a model that labels names."
@@ -180,10 +182,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _main() -> None:
-    try:
-        words = _parser().parse_args()
-    except SystemExit as ended:  # argparse exits with 2, which is a gate's code here
-        sys.exit(3 if ended.code else 0)
+    words = parse_words(_parser())
     os.environ["HF_HUB_OFFLINE"] = "1"  # a supplied model is a folder: nobody is asked for it
     from inhouse import privacy_commands
 

@@ -12,11 +12,11 @@ Killed and started again, it goes on where it stood.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from pydantic import field_validator, model_validator
 
+from inhouse.command_line import parse_words
 from inhouse.errors import InputError
 from inhouse.files import sha256
 from inhouse.records import Journal, Prompt, Record, content_id, plain, read
@@ -63,10 +63,7 @@ class Score(Record):
 
 def main() -> None:
     """Words, answers, model, what was scored before, the rest."""
-    try:
-        words = _parser().parse_args()
-    except SystemExit as ended:  # argparse exits with 2, which is a gate's code here
-        sys.exit(3 if ended.code else 0)
+    words = parse_words(_parser())
     if not words.file.is_file():
         raise InputError(f"no file {words.file}: expected JSON Lines, one answer a line")
     out = words.out or words.file.with_suffix(".scores.jsonl")

@@ -172,7 +172,7 @@ def test_an_interrupt_ends_it_without_a_traceback(talk, monkeypatch):
         (("--temperature", "nan"), "--temperature nan"),
         (("--max_new_tokens", "0"), "--max_new_tokens 0"),
         (("--seed", "-1"), "--seed -1"),
-        (("--temp", "1"), "unrecognized"),
+        (("--temp", "1"), "did you mean --temperature?"),
         (("--house_rules", "nowhere.yaml"), "nowhere.yaml"),
         (("--also", "./nowhere"), "no model folder ./nowhere"),
         (("--system", " "), "is empty"),

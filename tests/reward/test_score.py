@@ -105,7 +105,7 @@ def test_a_missing_file_or_model_and_a_bad_flag_are_told(run_stage, model, answe
         ((tmp_path / "none.jsonl", "--model", model), "no file"),
         ((answers, "--model", tmp_path / "none"), "no model folder"),
         ((answers, "--model", model, "--out", answers), "give another --out"),
-        ((answers, "--modle", model), "unrecognized arguments"),
+        ((answers, "--modle", model), "unrecognized '--modle': did you mean --model?"),
     ):
         ended = run_stage("reward.score", *words)
         assert ended.code == 3 and says in ended.err, ended.err
