@@ -24,7 +24,7 @@ LATER = {
     "development_2": "72e00a748a2523212998f0a92bfa7aa87eee3374b3cfa3971ccb2ae5595ea3db",
     "validation_2": "7ff9670bb0350233750fd2bc2c1c80f3eac29bd516ed5858dbb3625cc1814e67",
     "development_3": "6808675bfb640518a60a06e70536c933399c66dd2936dd8259e76f76e3440039",
-    "development_4": "7b715a55aeae04891e5f9895feb94e6014f3d8b1c6fc24fc2851701b59a4cb77",
+    "development_4": "c272656f46290724259b7e82f23539f777bf3cc6f90860f1cb62eed0ba10bc8c",
     "validation_3": "f280ce7e0f4ece2215807797e614c81637a781111834223ab35c98df73d3a498",
 }
 OWN = FILE.with_name("house_rules_own_wording.jsonl")
