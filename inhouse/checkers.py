@@ -12,11 +12,12 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate, islice
 from typing import Any
 
 from inhouse import measures, privacy
-from inhouse.clauses import FRAMES, GAPS, Text, compile_pattern, negates
+from inhouse.clauses import FRAMES, GAPS, Several, Text, compile_pattern, negates
 from inhouse.normalise import Span
 
 __all__ = ["CHECKERS", "Context", "Patterns", "compile_pattern", "not_checkable"]
@@ -59,6 +60,19 @@ class Patterns:
     at_least: float | None = None
     metric: str = ""
     format: str = ""
+
+    def unless_in(self, text: Text) -> list[Any]:
+        """The ``unless`` patterns that match a text."""
+        if text.live is None or not self.unless:  # a long text, or one that is looked at once
+            return self.unless
+        hits = self._all_unless.found(text.text)
+        if hits is None:
+            return self.unless
+        return [p for p in self.unless if self._all_unless.places[p.pattern] in hits]
+
+    @cached_property
+    def _all_unless(self) -> Several:
+        return Several(pattern.pattern for pattern in self.unless).compile()
 
 
 def existence(rule: Patterns, text: Text, context: Context) -> list[Span]:
@@ -206,7 +220,7 @@ def _hits(rule: Patterns, patterns: list[Any], text: Text) -> list[Span]:
     spans = set(tails)
     if not spans or _any(rule.unless_reply, text.text):
         return []
-    covered = _covers(found.span() for p in rule.unless for found in p.finditer(text.text))
+    covered = _covers(found.span() for p in rule.unless_in(text) for found in p.finditer(text.text))
     open_ = (span for span in sorted(spans) if not covered(span))
     counted = (span for span in open_ if _counts(rule, text, span, tails[span]))
     kept = list(islice(counted, MOST))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
 
@@ -43,6 +43,45 @@ def new_set() -> Any:
     return re2.Set.SearchSet(options)
 
 
+def either(patterns: Iterable[str]) -> Any:
+    """One pattern that matches where any of several does, to be asked for once."""
+    options = re2.Options()
+    options.case_sensitive = False
+    options.log_errors = False
+    options.never_capture = True
+    options.max_mem = 1 << 26
+    unnamed = (pattern.replace(f"(?P<{GAPS}>)", "") for pattern in patterns)
+    return re2.compile("|".join(f"(?:{pattern})" for pattern in unnamed), options)
+
+
+class Several:
+    """Patterns that are searched for together: one search tells which of them match."""
+
+    def __init__(self, patterns: Iterable[str] = ()) -> None:
+        self._together = new_set()
+        # One that matches every text: it tells that the search came to its end.
+        self.places = {ALWAYS: self._together.Add(ALWAYS)}
+        for pattern in patterns:
+            self.add(pattern)
+
+    def add(self, pattern: str) -> int:
+        """Where the pattern stands among them."""
+        if pattern not in self.places:
+            self.places[pattern] = self._together.Add(pattern)
+        return self.places[pattern]
+
+    def compile(self) -> Several:
+        """Itself, ready for the search; none is added after it."""
+        self._together.Compile()
+        return self
+
+    def found(self, text: str) -> frozenset[int] | None:
+        """Where those stand that match; None where the automaton outgrew its memory."""
+        hits = frozenset(self._together.Match(text) or ())
+        return hits if self.places[ALWAYS] in hits else None
+
+
+ALWAYS = r"\A"
 # Names an empty group in a pattern whose other groups are what stands between its parts.
 GAPS = "gaps"
 REACH = 600  # characters of a sentence that are looked at either side of a place
