@@ -212,7 +212,7 @@ MOST = 500  # places where one rule is broken in one reply: with more, nobody re
 def _hits(rule: Patterns, patterns: list[Any], text: Text) -> list[Span]:
     """Matches that count, in order, each breach once; with ``near``, widened to what is near."""
     if text.live is not None and patterns is rule.match:
-        patterns = [pattern for pattern in patterns if id(pattern) in text.live]
+        patterns = text.live.get(id(patterns), [])
     tails: dict[Span, Span] = {}
     for pattern in patterns:
         for span, tail in _places(pattern, text.text):

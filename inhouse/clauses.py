@@ -313,8 +313,9 @@ class Text:
         self.written = written
         self.seen: Normalised = normalise(written)
         self.text = self.seen.text
-        # The match patterns that have a hit here, by id, once one search for all has told them.
-        self.live: frozenset[int] | None = None
+        # The match patterns that may have a hit here, by the id of the list that they are from,
+        # once one search for all has told them.
+        self.live: dict[int, list[Any]] | None = None
 
     @cached_property
     def sentences(self) -> list[Span]:

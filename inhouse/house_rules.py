@@ -48,6 +48,8 @@ LONG = 5_000
 FEW = 40  # patterns in an automaton beyond which the next rule starts another
 ONE_IS_ENOUGH = ("unless_sentence", "unless_reply", "about")  # of them only whether one matches
 
+Live = tuple[int, Any]  # a compiled pattern, behind the id of the list of patterns that it is from
+
 
 @dataclass(frozen=True)
 class HouseRules:
@@ -159,10 +161,9 @@ class HouseRules:
             waiting |= {rule.id} if _waits_for_match(rule) else set()
             if len(made[-1].parts.places) > FEW:
                 made.append(_Automaton())
-            for pattern, compiled in zip(
-                _match_of(rule) if waiting else (), self._patterns[rule.id].match, strict=False
-            ):
-                made[-1].add(rule.parts(pattern), id(compiled), waiting)
+            searched = self._patterns[rule.id].match
+            for pattern, compiled in zip(_match_of(rule), searched, strict=True):
+                made[-1].add(rule.parts(pattern), (id(searched), compiled), waiting)
         for automaton in made:
             automaton.parts.compile()
         return made
@@ -175,12 +176,11 @@ class HouseRules:
         """The rules that may find something; ``text.live`` says with which of their patterns."""
         if len(text.text) > LONG:
             return {rule.id for rule in self.rules}
-        awake, live = set(self._always_awake), set()
+        awake, text.live = set(self._always_awake), defaultdict(list)
         for automaton in self._automata:
-            for pattern, wakes in automaton.found(text.text):
-                live.add(pattern)
+            for (searched, pattern), wakes in automaton.found(text.text):
+                text.live[searched].append(pattern)
                 awake |= wakes
-        text.live = frozenset(live)
         return awake
 
 
@@ -190,14 +190,14 @@ class _Automaton:
     def __init__(self) -> None:
         self.parts = Several()
         # What each pattern needs, by the part that was added last, as that is mostly the rarest.
-        self.needs: dict[int, list[tuple[frozenset[int], int, set[str]]]] = defaultdict(list)
+        self.needs: dict[int, list[tuple[frozenset[int], Live, set[str]]]] = defaultdict(list)
 
-    def add(self, parts: Sequence[str], pattern: int, wakes: set[str]) -> None:
+    def add(self, parts: Sequence[str], pattern: Live, wakes: set[str]) -> None:
         """A pattern by the parts that all must be there."""
         needs = frozenset(map(self.parts.add, parts))
         self.needs[max(needs)].append((needs, pattern, wakes))
 
-    def found(self, text: str) -> Iterator[tuple[int, set[str]]]:
+    def found(self, text: str) -> Iterator[tuple[Live, set[str]]]:
         """The patterns that a text may match, each with whom it wakes."""
         hits = self.parts.found(text)
         for last in self.needs if hits is None else hits & self.needs.keys():

@@ -15,7 +15,7 @@ from stdnum import luhn
 from stdnum.iso7064 import mod_97_10
 from stdnum.us import rtn
 
-from inhouse.clauses import compile_pattern
+from inhouse.clauses import compile_pattern, either
 from inhouse.places import Hit, edges, is_thing
 
 # --- numbers that check themselves ---------------------------------------------------------------
@@ -322,6 +322,7 @@ _BELGIAN = compile_pattern(r"\b\d\d\.\d\d\.\d\d-\d{3}[.-]\d\d\b")
 _ITALIAN = compile_pattern(r"\b[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]\b")
 _SWISS = compile_pattern(r"\b756\.\d{4}\.\d{4}\.\d{2}\b")
 _SPANISH = compile_pattern(r"\b(?:[XYZ]-?)?\d{7,8}-?[A-HJ-NP-TV-Z]\b")
+BY_FORM = either(p.pattern for p in (_FRENCH, _BELGIAN, _ITALIAN, _SWISS, _SPANISH))
 
 
 def national_ids_by_form(text: str) -> list[Hit]:
