@@ -28,30 +28,31 @@ def compile_pattern(pattern: str) -> Any:
     Raises:
         re2.error: the pattern is not one that re2 takes.
     """
-    options = re2.Options()
-    options.case_sensitive = False
-    options.log_errors = False
-    return re2.compile(pattern, options)
-
-
-def new_set() -> Any:
-    """A set of re2 patterns that are searched for together, as empty; ``Add`` checks each."""
-    options = re2.Options()
-    options.case_sensitive = False
-    options.log_errors = False
-    options.max_mem = 1 << 28
-    return re2.Set.SearchSet(options)
+    return re2.compile(pattern, _options())
 
 
 def either(patterns: Iterable[str]) -> Any:
     """One pattern that matches where any of several does, to be asked for once."""
+    options = _options()
+    options.never_capture = True
+    unnamed = (pattern.replace(f"(?P<{GAPS}>)", "") for pattern in patterns)
+    return re2.compile("|".join(f"(?:{pattern})" for pattern in unnamed), options)
+
+
+def new_set() -> Any:
+    """A set of re2 patterns that are searched for together, as empty; ``Add`` checks each."""
+    options = _options()
+    options.max_mem = 1 << 28
+    return re2.Set.SearchSet(options)
+
+
+def _options() -> Any:
     options = re2.Options()
     options.case_sensitive = False
     options.log_errors = False
-    options.never_capture = True
+    # With re2's 8 MB the longest patterns have no room for an automaton: ten times slower.
     options.max_mem = 1 << 26
-    unnamed = (pattern.replace(f"(?P<{GAPS}>)", "") for pattern in patterns)
-    return re2.compile("|".join(f"(?:{pattern})" for pattern in unnamed), options)
+    return options
 
 
 class Several:
