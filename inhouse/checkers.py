@@ -146,9 +146,12 @@ def pii(rule: Patterns, text: Text, context: Context) -> list[Span]:
     """Personal data of the kinds named; of a kind in brackets only what is not the firm's own.
 
     ``(EMAIL)`` is none where an ``unless`` pattern matches its sentence ("our helpline", "write to
-    us"), or, if the rule has ``near``, where none of those does.
+    us"), or, if the rule has ``near``, where none of those does. What ``match`` tells of a person
+    ("your neighbour is overdrawn") counts where it is said, not denied, asked, quoted or supposed.
     """
-    found = []
+    frames = (Text.negated, Text.asked, Text.reported, _supposed)
+    told = _hits(rule, rule.match, text) if rule.match else []
+    found = [span for span in told if not any(frame(text, span) for frame in frames)]
     for entity in privacy.scan_seen(text.text):
         span = (entity.start, entity.end)
         sentence = _sentence_of(text, span)
@@ -157,7 +160,15 @@ def pii(rule: Patterns, text: Text, context: Context) -> list[Span]:
         perhaps = perhaps and (not rule.near or _any(rule.near, sentence))
         if (sure or perhaps) and _counts(rule, text, span):
             found.append(span)
-    return found
+    return sorted(found)
+
+
+_IF = compile_pattern(r"\b(?:if|unless|whether|whenever|suppose|supposing|in case|once|until)\b")
+
+
+def _supposed(text: Text, span: Span) -> bool:
+    """Whether a sentence only supposes what it goes on to say: "if your brother is overdrawn"."""
+    return bool(_IF.search(text.text[text.sentence(span[0])[0] : span[0]]))
 
 
 def format_(rule: Patterns, text: Text, context: Context) -> list[Span]:

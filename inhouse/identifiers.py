@@ -143,6 +143,7 @@ def ninos(text: str) -> list[Hit]:
         for pattern in (_NINO, _NINO_SAID)
         for hit in pattern.finditer(text)
         if hit.group(hit.re.groups)[:2].upper() not in ("BG", "GB", "KN", "NK", "NT", "TN", "ZZ")
+        and re.search("[1-9]", hit.group(hit.re.groups))  # "AA 00 00 00 A" shows the form
         and (
             not _NINO_LIKE.search(text[max(0, hit.start() - 40) : hit.start()])
             or _INSURANCE.search(text)

@@ -25,11 +25,11 @@ _NUMBER = "|".join([*_WORDS, *_TENS, *_POWERS])
 # "two hundred and fifty", "a hundred", "forty-five"
 _SPELLED = (
     rf"(?:an? (?={'|'.join(_POWERS)}))?(?:{_NUMBER})\b(?:(?:-| and | )(?:{_NUMBER})\b)*"
-    rf"(?: (?:and a half|point (?:{'|'.join(_WORDS[:10])})))?"
+    rf"(?: (?:and a (?:half|quarter)|and three[- ]quarters|point (?:{'|'.join(_WORDS[:10])})))?"
 )
 _UNITS = "%|per ?cent(?:age points?)?|pct|bps|basis points?"
 _SCALE = "thousand|million|billion|trillion|bn|mn|[km]"
-_CURRENCY = "dollars?|pounds?|euros?|usd|gbp|eur|cents?|pence"
+_CURRENCY = "dollars?|pounds?|euros?|usd|gbp|eur|cents?|pence|bucks?|quid"
 # What a firm counts about itself and its service, in figures or in words.
 _COUNTED = (
     "(?:business|working|calendar) days?|seconds?|minutes?|branches|atms?|customers|clients"
@@ -58,6 +58,8 @@ _FIGURE = re.compile(
 _MANY = {"k": 3, "thousand": 3, "m": 6, "mn": 6, "million": 6, "b": 9, "bn": 9, "billion": 9}
 _SIGNS = {"d": "$", "u": "$", "c": "¢", "g": "£", "e": "€"}
 _HUNDREDTHS = {"bp": "%", "¢": "$", "p": "£"}
+_FRACTION = re.compile(r"(.*?)(?: and (?:a )?(half|quarter|three[- ]quarters))?$")
+_OVER = {"hal": ".5", "qua": ".25", "thr": ".75"}  # of a fraction's first letters
 _PARTS = {"half": "0.5", "quarter": "0.25", "third": "0.33"}
 
 
@@ -122,7 +124,7 @@ def _unit(word: str) -> str:
     if word.startswith("per"):
         return "%" if "cent" in word else "n"
     if re.fullmatch(_CURRENCY, word):
-        return {"pe": "p", "po": "£"}.get(word[:2]) or _SIGNS[word[0]]
+        return {"pe": "p", "po": "£", "qu": "£", "bu": "$"}.get(word[:2]) or _SIGNS[word[0]]
     return "n"
 
 
@@ -131,7 +133,7 @@ def _spoken(words: str) -> str:
     if words.isdigit():
         return _shift(words, 0)
     said, _, tenths = words.lower().partition(" point ")
-    said, half, _ = said.partition(" and a half")
+    said, fraction = _FRACTION.match(said).groups()
     whole = group = 0
     for word in re.findall(r"[a-z]+", said):
         if word == "hundred":
@@ -142,7 +144,7 @@ def _spoken(words: str) -> str:
             group += 10 * (_TENS.index(word) + 2)
         elif word in _WORDS:
             group += _WORDS.index(word)
-    decimals = f".{_WORDS.index(tenths)}" if tenths else ".5" if half else ""
+    decimals = f".{_WORDS.index(tenths)}" if tenths else _OVER.get((fraction or "")[:3], "")
     return _shift(f"{whole + group}{decimals}", 0)
 
 

@@ -298,6 +298,20 @@ def test_pii_finds_some_kinds_always_and_some_where_it_is_said_whose():
     assert said("pii", "It is her address, a@example.com.", **given) == ["a@example.com"]
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Your neighbour is overdrawn.", ["neighbour is overdrawn"]),
+        ("We cannot tell you that your neighbour is overdrawn.", []),
+        ("Is your neighbour is overdrawn?", []),
+        ("You said that your neighbour is overdrawn.", []),
+        ("Call us if your neighbour is overdrawn.", []),
+    ],
+)
+def test_pii_finds_what_is_told_of_a_person_and_not_what_is_supposed(text, found):
+    assert said("pii", text, match=["neighbour is overdrawn"]) == found
+
+
 def test_pii_in_brackets_is_found_unless_its_sentence_says_that_it_is_the_firms_own():
     given = {"entities": frozenset({"CARD", "(EMAIL)"}), "unless": ["write to us"]}
     assert said("pii", "You used a@example.com.", **given) == ["a@example.com"]
