@@ -128,7 +128,10 @@ def metric(rule: Patterns, text: Text, context: Context) -> list[Span]:
 
 
 def numeric(rule: Patterns, text: Text, context: Context) -> list[Span]:
-    """Every figure that neither the conversation nor an approved fact holds."""
+    """Every figure that neither the conversation nor an approved fact holds.
+
+    Personal data is another rule's matter: a date of birth is no figure.
+    """
     if context.facts is None:
         return []
     known = context.facts | {figure for _, figure in measures.figures(context.prompt.text)}
@@ -137,9 +140,12 @@ def numeric(rule: Patterns, text: Text, context: Context) -> list[Span]:
     spans = [
         span
         for span, (unit, value) in measures.figures(text.text)
-        if (unit, value) not in known and value not in (fits_all if unit else of_any_unit)
+        if (unit, value) not in known
+        and value not in (fits_all if unit else of_any_unit)
+        and not (unit == "date" and value.partition("-")[2] in fits_all)  # a day of the month
     ]
-    return [span for span in spans if _counts(rule, text, span)]
+    data = _covers((e.start, e.end) for e in privacy.scan_seen(text.text)) if spans else None
+    return [span for span in spans if data and not data(span) and _counts(rule, text, span)]
 
 
 def pii(rule: Patterns, text: Text, context: Context) -> list[Span]:
