@@ -12,11 +12,12 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate, islice
 from typing import Any
 
 from inhouse import measures, privacy
-from inhouse.clauses import FRAMES, GAPS, Text, compile_pattern, negates
+from inhouse.clauses import FRAMES, GAPS, Several, Text, compile_pattern, negates
 from inhouse.normalise import Span
 
 __all__ = ["CHECKERS", "Context", "Patterns", "compile_pattern", "not_checkable"]
@@ -59,6 +60,19 @@ class Patterns:
     at_least: float | None = None
     metric: str = ""
     format: str = ""
+
+    def unless_in(self, text: Text) -> list[Any]:
+        """The ``unless`` patterns that match a text."""
+        if text.live is None or not self.unless:  # a long text, or one that is looked at once
+            return self.unless
+        hits = self._all_unless.found(text.text)
+        if hits is None:
+            return self.unless
+        return [p for p in self.unless if self._all_unless.places[p.pattern] in hits]
+
+    @cached_property
+    def _all_unless(self) -> Several:
+        return Several(pattern.pattern for pattern in self.unless).compile()
 
 
 def existence(rule: Patterns, text: Text, context: Context) -> list[Span]:
@@ -114,7 +128,10 @@ def metric(rule: Patterns, text: Text, context: Context) -> list[Span]:
 
 
 def numeric(rule: Patterns, text: Text, context: Context) -> list[Span]:
-    """Every figure that neither the conversation nor an approved fact holds."""
+    """Every figure that neither the conversation nor an approved fact holds.
+
+    Personal data is another rule's matter: a date of birth is no figure.
+    """
     if context.facts is None:
         return []
     known = context.facts | {figure for _, figure in measures.figures(context.prompt.text)}
@@ -123,18 +140,24 @@ def numeric(rule: Patterns, text: Text, context: Context) -> list[Span]:
     spans = [
         span
         for span, (unit, value) in measures.figures(text.text)
-        if (unit, value) not in known and value not in (fits_all if unit else of_any_unit)
+        if (unit, value) not in known
+        and value not in (fits_all if unit else of_any_unit)
+        and not (unit == "date" and value.partition("-")[2] in fits_all)  # a day of the month
     ]
-    return [span for span in spans if _counts(rule, text, span)]
+    data = _covers((e.start, e.end) for e in privacy.scan_seen(text.text)) if spans else None
+    return [span for span in spans if data and not data(span) and _counts(rule, text, span)]
 
 
 def pii(rule: Patterns, text: Text, context: Context) -> list[Span]:
     """Personal data of the kinds named; of a kind in brackets only what is not the firm's own.
 
     ``(EMAIL)`` is none where an ``unless`` pattern matches its sentence ("our helpline", "write to
-    us"), or, if the rule has ``near``, where none of those does.
+    us"), or, if the rule has ``near``, where none of those does. What ``match`` tells of a person
+    ("your neighbour is overdrawn") counts where it is said, not denied, asked, quoted or supposed.
     """
-    found = []
+    frames = (Text.negated, Text.asked, Text.reported, _supposed)
+    told = _hits(rule, rule.match, text) if rule.match else []
+    found = [span for span in told if not any(frame(text, span) for frame in frames)]
     for entity in privacy.scan_seen(text.text):
         span = (entity.start, entity.end)
         sentence = _sentence_of(text, span)
@@ -143,7 +166,15 @@ def pii(rule: Patterns, text: Text, context: Context) -> list[Span]:
         perhaps = perhaps and (not rule.near or _any(rule.near, sentence))
         if (sure or perhaps) and _counts(rule, text, span):
             found.append(span)
-    return found
+    return sorted(found)
+
+
+_IF = compile_pattern(r"\b(?:if|unless|whether|whenever|suppose|supposing|in case|once|until)\b")
+
+
+def _supposed(text: Text, span: Span) -> bool:
+    """Whether a sentence only supposes what it goes on to say: "if your brother is overdrawn"."""
+    return bool(_IF.search(text.text[text.sentence(span[0])[0] : span[0]]))
 
 
 def format_(rule: Patterns, text: Text, context: Context) -> list[Span]:
@@ -198,7 +229,7 @@ MOST = 500  # places where one rule is broken in one reply: with more, nobody re
 def _hits(rule: Patterns, patterns: list[Any], text: Text) -> list[Span]:
     """Matches that count, in order, each breach once; with ``near``, widened to what is near."""
     if text.live is not None and patterns is rule.match:
-        patterns = [pattern for pattern in patterns if id(pattern) in text.live]
+        patterns = text.live.get(id(patterns), [])
     tails: dict[Span, Span] = {}
     for pattern in patterns:
         for span, tail in _places(pattern, text.text):
@@ -206,7 +237,7 @@ def _hits(rule: Patterns, patterns: list[Any], text: Text) -> list[Span]:
     spans = set(tails)
     if not spans or _any(rule.unless_reply, text.text):
         return []
-    covered = _covers(found.span() for p in rule.unless for found in p.finditer(text.text))
+    covered = _covers(found.span() for p in rule.unless_in(text) for found in p.finditer(text.text))
     open_ = (span for span in sorted(spans) if not covered(span))
     counted = (span for span in open_ if _counts(rule, text, span, tails[span]))
     kept = list(islice(counted, MOST))

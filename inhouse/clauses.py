@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
 
@@ -28,21 +28,61 @@ def compile_pattern(pattern: str) -> Any:
     Raises:
         re2.error: the pattern is not one that re2 takes.
     """
-    options = re2.Options()
-    options.case_sensitive = False
-    options.log_errors = False
-    return re2.compile(pattern, options)
+    return re2.compile(pattern, _options())
+
+
+def either(patterns: Iterable[str]) -> Any:
+    """One pattern that matches where any of several does, to be asked for once."""
+    options = _options()
+    options.never_capture = True
+    unnamed = (pattern.replace(f"(?P<{GAPS}>)", "") for pattern in patterns)
+    return re2.compile("|".join(f"(?:{pattern})" for pattern in unnamed), options)
 
 
 def new_set() -> Any:
     """A set of re2 patterns that are searched for together, as empty; ``Add`` checks each."""
-    options = re2.Options()
-    options.case_sensitive = False
-    options.log_errors = False
+    options = _options()
     options.max_mem = 1 << 28
     return re2.Set.SearchSet(options)
 
 
+def _options() -> Any:
+    options = re2.Options()
+    options.case_sensitive = False
+    options.log_errors = False
+    # With re2's 8 MB the longest patterns have no room for an automaton: ten times slower.
+    options.max_mem = 1 << 26
+    return options
+
+
+class Several:
+    """Patterns that are searched for together: one search tells which of them match."""
+
+    def __init__(self, patterns: Iterable[str] = ()) -> None:
+        self._together = new_set()
+        # One that matches every text: it tells that the search came to its end.
+        self.places = {ALWAYS: self._together.Add(ALWAYS)}
+        for pattern in patterns:
+            self.add(pattern)
+
+    def add(self, pattern: str) -> int:
+        """Where the pattern stands among them."""
+        if pattern not in self.places:
+            self.places[pattern] = self._together.Add(pattern)
+        return self.places[pattern]
+
+    def compile(self) -> Several:
+        """Itself, ready for the search; none is added after it."""
+        self._together.Compile()
+        return self
+
+    def found(self, text: str) -> frozenset[int] | None:
+        """Where those stand that match; None where the automaton outgrew its memory."""
+        hits = frozenset(self._together.Match(text) or ())
+        return hits if self.places[ALWAYS] in hits else None
+
+
+ALWAYS = r"\A"
 # Names an empty group in a pattern whose other groups are what stands between its parts.
 GAPS = "gaps"
 REACH = 600  # characters of a sentence that are looked at either side of a place
@@ -274,8 +314,9 @@ class Text:
         self.written = written
         self.seen: Normalised = normalise(written)
         self.text = self.seen.text
-        # The match patterns that have a hit here, by id, once one search for all has told them.
-        self.live: frozenset[int] | None = None
+        # The match patterns that may have a hit here, by the id of the list that they are from,
+        # once one search for all has told them.
+        self.live: dict[int, list[Any]] | None = None
 
     @cached_property
     def sentences(self) -> list[Span]:

@@ -83,7 +83,7 @@ _ANSWERS = _compiled(
 
 # A text without any of these holds none of the above.
 SIGN = compile_pattern(
-    rf"{_PASSWORD}|{_PIN}|code|(?:\b|_)(?:pass|pw|pword|npm|shpat|ya29|whsec|auth)\b"
+    rf"{_PASSWORD}|\b(?:{_PIN})|code|(?:\b|_)(?:pass|pw|pword|npm|shpat|ya29|whsec|auth)\b"
     r"|key|token|secret|credential|bearer|phrase|recovery words|seed words"
     r"|memorable|safe ?word|security answer|://[^/\s]+@|-----BEGIN"
     r"|(?-i:sk[-_]|pk[-_]|rk[-_]|gh[a-z]_|github_pat|glpat|xox|hf_|AIza|SG\.|eyJ|AKIA|ASIA|EAA"

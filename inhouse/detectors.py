@@ -44,6 +44,7 @@ class Detector:
 
 
 _SORT_SIGN = compile_pattern(r"\b(?:sort|s/?c|branch)\b")
+_DOT_SIGN = compile_pattern("dot|punkt")  # an address with "at" has it spelt out, too
 _PASSPORT_SIGN = compile_pattern(identifiers.PASSPORT)
 _BIRTH_SIGN = compile_pattern(rf"\b(?:{contacts.BIRTH})")
 
@@ -54,7 +55,9 @@ DETECTORS = (
     Detector(identifiers.ssns, needs=has_number),
     Detector(identifiers.ninos, needs=has_number),
     Detector(identifiers.national_id, needs=has_digit),
-    Detector(identifiers.national_ids_by_form, needs=has_digit),
+    Detector(
+        identifiers.national_ids_by_form, needs=lambda text: bool(identifiers.BY_FORM.search(text))
+    ),
     Detector(identifiers.passport, needs=lambda text: bool(_PASSPORT_SIGN.search(text))),
     Detector(identifiers.licence, needs=has_digit),
     Detector(identifiers.licence_by_form, needs=has_number),
@@ -68,7 +71,11 @@ DETECTORS = (
     Detector(identifiers.passport_around, needs=lambda text: bool(_PASSPORT_SIGN.search(text))),
     Detector(identifiers.national_around, needs=has_digit),
     Detector(identifiers.account, needs=has_number),
-    Detector(contacts.emails, signs=("@", " at ", "(at)", "[at]", "{at}", "arro", "arob", "chioc")),
+    Detector(
+        contacts.emails,
+        signs=("@", "(at)", "[at]", "{at}", "arro", "arob", "chioc", "klam", "apen"),
+        needs=lambda text: " at " in text and bool(_DOT_SIGN.search(text)),
+    ),
     Detector(contacts.ips, signs=(".", ":")),
     Detector(contacts.births, needs=lambda text: bool(_BIRTH_SIGN.search(text))),
     Detector(telephones.phones, needs=has_number),

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -27,7 +28,7 @@ from typing import Any
 import re2
 
 from inhouse.checkers import CHECKERS, Context, Patterns, not_checkable, off_topic
-from inhouse.clauses import Text, compile_pattern, new_set
+from inhouse.clauses import Several, Text, compile_pattern, either
 from inhouse.command_line import parse_words
 from inhouse.config import ROOT
 from inhouse.errors import GateError, InputError
@@ -45,7 +46,9 @@ IN_EU = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO
 # the automaton of all of them has so many states that it is 100 times slower.
 LONG = 5_000
 FEW = 40  # patterns in an automaton beyond which the next rule starts another
-_ALWAYS = ""  # a pattern that matches every text: it tells that the set's search came to its end
+ONE_IS_ENOUGH = ("unless_sentence", "unless_reply", "about")  # of them only whether one matches
+
+Live = tuple[int, Any]  # a compiled pattern, behind the id of the list of patterns that it is from
 
 
 @dataclass(frozen=True)
@@ -156,14 +159,13 @@ class HouseRules:
         for rule in self.rules:
             waiting = {other.id for other in self.rules if rule.id in other.also_when}
             waiting |= {rule.id} if _waits_for_match(rule) else set()
-            if len(made[-1].places) > FEW:
+            if len(made[-1].parts.places) > FEW:
                 made.append(_Automaton())
-            for pattern, compiled in zip(
-                _match_of(rule) if waiting else (), self._patterns[rule.id].match, strict=False
-            ):
-                made[-1].add(rule.parts(pattern), id(compiled), waiting)
+            searched = self._patterns[rule.id].match
+            for pattern, compiled in zip(_match_of(rule), searched, strict=True):
+                made[-1].add(rule.parts(pattern), (id(searched), compiled), waiting)
         for automaton in made:
-            automaton.together.Compile()
+            automaton.parts.compile()
         return made
 
     @cached_property
@@ -174,12 +176,11 @@ class HouseRules:
         """The rules that may find something; ``text.live`` says with which of their patterns."""
         if len(text.text) > LONG:
             return {rule.id for rule in self.rules}
-        awake, live = set(self._always_awake), set()
+        awake, text.live = set(self._always_awake), defaultdict(list)
         for automaton in self._automata:
-            for pattern, wakes in automaton.found(text.text):
-                live.add(pattern)
+            for (searched, pattern), wakes in automaton.found(text.text):
+                text.live[searched].append(pattern)
                 awake |= wakes
-        text.live = frozenset(live)
         return awake
 
 
@@ -187,22 +188,22 @@ class _Automaton:
     """Some rules' patterns, searched for together: what each needs, and whom it wakes."""
 
     def __init__(self) -> None:
-        self.together: Any = new_set()
-        self.places: dict[str, int] = {_ALWAYS: self.together.Add(_ALWAYS)}
-        self.needs: list[tuple[frozenset[int], int, set[str]]] = []
+        self.parts = Several()
+        # What each pattern needs, by the part that was added last, as that is mostly the rarest.
+        self.needs: dict[int, list[tuple[frozenset[int], Live, set[str]]]] = defaultdict(list)
 
-    def add(self, parts: Sequence[str], pattern: int, wakes: set[str]) -> None:
+    def add(self, parts: Sequence[str], pattern: Live, wakes: set[str]) -> None:
         """A pattern by the parts that all must be there."""
-        for part in parts:
-            if part not in self.places:
-                self.places[part] = self.together.Add(part)
-        self.needs.append((frozenset(self.places[part] for part in parts), pattern, wakes))
+        needs = frozenset(map(self.parts.add, parts))
+        self.needs[max(needs)].append((needs, pattern, wakes))
 
-    def found(self, text: str) -> Iterator[tuple[int, set[str]]]:
+    def found(self, text: str) -> Iterator[tuple[Live, set[str]]]:
         """The patterns that a text may match, each with whom it wakes."""
-        hits = frozenset(self.together.Match(text))
-        # Without the first, the automaton outgrew its memory: look with every pattern.
-        return ((p, wakes) for needs, p, wakes in self.needs if needs <= hits or 0 not in hits)
+        hits = self.parts.found(text)
+        for last in self.needs if hits is None else hits & self.needs.keys():
+            for needs, pattern, wakes in self.needs[last]:
+                if hits is None or needs <= hits:
+                    yield pattern, wakes
 
 
 def load(path: str | Path) -> HouseRules:
@@ -344,6 +345,8 @@ def _compile(path: Path, rule: Rule) -> Patterns:
     found: dict[str, Any] = {
         name: compiled(name, getattr(rule, name)) for name in PATTERNS if name != "match"
     }
+    for name in ONE_IS_ENOUGH:
+        found[name] = [either(getattr(rule, name))] if found[name] else []
     return Patterns(
         match=compiled("match", _match_of(rule)),
         **found,

@@ -15,7 +15,7 @@ from stdnum import luhn
 from stdnum.iso7064 import mod_97_10
 from stdnum.us import rtn
 
-from inhouse.clauses import compile_pattern
+from inhouse.clauses import compile_pattern, either
 from inhouse.places import Hit, edges, is_thing
 
 # --- numbers that check themselves ---------------------------------------------------------------
@@ -143,6 +143,7 @@ def ninos(text: str) -> list[Hit]:
         for pattern in (_NINO, _NINO_SAID)
         for hit in pattern.finditer(text)
         if hit.group(hit.re.groups)[:2].upper() not in ("BG", "GB", "KN", "NK", "NT", "TN", "ZZ")
+        and re.search("[1-9]", hit.group(hit.re.groups))  # "AA 00 00 00 A" shows the form
         and (
             not _NINO_LIKE.search(text[max(0, hit.start() - 40) : hit.start()])
             or _INSURANCE.search(text)
@@ -322,6 +323,7 @@ _BELGIAN = compile_pattern(r"\b\d\d\.\d\d\.\d\d-\d{3}[.-]\d\d\b")
 _ITALIAN = compile_pattern(r"\b[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]\b")
 _SWISS = compile_pattern(r"\b756\.\d{4}\.\d{4}\.\d{2}\b")
 _SPANISH = compile_pattern(r"\b(?:[XYZ]-?)?\d{7,8}-?[A-HJ-NP-TV-Z]\b")
+BY_FORM = either(p.pattern for p in (_FRENCH, _BELGIAN, _ITALIAN, _SWISS, _SPANISH))
 
 
 def national_ids_by_form(text: str) -> list[Hit]:

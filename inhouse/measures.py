@@ -25,21 +25,36 @@ _NUMBER = "|".join([*_WORDS, *_TENS, *_POWERS])
 # "two hundred and fifty", "a hundred", "forty-five"
 _SPELLED = (
     rf"(?:an? (?={'|'.join(_POWERS)}))?(?:{_NUMBER})\b(?:(?:-| and | )(?:{_NUMBER})\b)*"
-    rf"(?: (?:and a half|point (?:{'|'.join(_WORDS[:10])})))?"
+    rf"(?: (?:and a (?:half|quarter)|and three[- ]quarters|point (?:{'|'.join(_WORDS[:10])})))?"
 )
 _UNITS = "%|per ?cent(?:age points?)?|pct|bps|basis points?"
 _SCALE = "thousand|million|billion|trillion|bn|mn|[km]"
-_CURRENCY = "dollars?|pounds?|euros?|usd|gbp|eur|cents?|pence"
+_CURRENCY = "dollars?|pounds?|euros?|usd|gbp|eur|cents?|pence|bucks?|quid"
 # What a firm counts about itself and its service, in figures or in words.
 _COUNTED = (
-    "(?:business|working|calendar) days?|seconds?|minutes?|branches|atms?|customers|clients"
+    "(?:business|working|calendar) days?|(?:days|months)' (?:interest|notice)|seconds?"
+    "|minutes?|branches|atms?|customers|clients"
     "|members|savers|borrowers|households|families|people|countries|offices|locations|staff"
     "|employees|advis[eo]rs"
 )
 _TIME = re.compile("day|second|minute", re.IGNORECASE)
 _MEASURED = "days?|months?|years?|weeks?|hours?|points|times|funds|shares|units"
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_MONTH = (
+    "jan(?:uary)?|feb(?:ruary)?|march|mar|apr(?:il)?|(?-i:May)|june?|july?|aug(?:ust)?"
+    "|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?"
+)
+_SHARE_OF = (
+    "half|(?:a|one)[- ](?:third|quarter|fifth)|(?:two|three|four)[- ](?:thirds|quarters|fifths)"
+)
 _FIGURE = re.compile(
-    rf"(?P<sign>[£$€])\s?(?P<money>\d[\d,]*(?:\.\d+)?)(?:\s?(?P<scale>{_SCALE})\b)?"
+    rf"\b(?P<month>{_MONTH})\.? (?P<day>\d{{1,2}})(?:st|nd|rd|th)?\b(?![%:]|[,.]\d)"
+    rf"|\b(?P<day2>\d{{1,2}})(?:st|nd|rd|th)? (?:of )?(?P<month2>{_MONTH})\b"
+    r"|\b(?P<month3>\d{1,2})/(?P<day3>\d{1,2})/(?:\d{4}|\d\d)\b"
+    r"|\b(?P<hour>\d{1,2})(?::(?P<minute>\d\d))? ?(?P<noon>[ap])\.?m\b"
+    rf"|\b(?P<portion>{_SHARE_OF}) of (?:our|all|all our) (?:\w+ )?(?:{_COUNTED})\b"
+    r"|\b(?:deviation|beta|alpha|sharpe ratio) (?:of|is|was) (?P<measure>\d+(?:\.\d+)?)"
+    rf"|(?P<sign>[£$€])\s?(?P<money>\d[\d,]*(?:\.\d+)?)(?:\s?(?P<scale>{_SCALE})\b)?"
     rf"|(?<![\w.,])(?P<share>\d[\d,]*(?:\.\d+)?)(?:[ -]?(?P<unit>{_UNITS})(?!\w))"
     r"|\b(?P<part>half|quarter|third)s? of (?:a|one) (?P<punit>per ?cent)\b"
     r"|\b(?P<piece>half|quarter) (?:of )?an? (?P<whole>thousand|million|billion)"
@@ -58,6 +73,8 @@ _FIGURE = re.compile(
 _MANY = {"k": 3, "thousand": 3, "m": 6, "mn": 6, "million": 6, "b": 9, "bn": 9, "billion": 9}
 _SIGNS = {"d": "$", "u": "$", "c": "¢", "g": "£", "e": "€"}
 _HUNDREDTHS = {"bp": "%", "¢": "$", "p": "£"}
+_FRACTION = re.compile(r" and (?:a )?(half|quarter|three[- ]quarters)$")
+_OVER = {"hal": ".5", "qua": ".25", "thr": ".75"}  # of a fraction's first letters
 _PARTS = {"half": "0.5", "quarter": "0.25", "third": "0.33"}
 
 
@@ -65,7 +82,14 @@ def figures(text: str) -> Iterator[tuple[Span, Figure]]:
     """Every percentage and amount of money in a text, with where it stands."""
     for found in _FIGURE.finditer(text):
         groups = found.groupdict()
-        if groups["money"]:
+        if groups["month"] or groups["month2"] or groups["month3"]:
+            value, unit = _date(groups), "date"
+        elif groups["hour"]:
+            value = f"{int(groups['hour'])}:{groups['minute'] or '00'}{groups['noon'].lower()}"
+            unit = "time"
+        elif groups["portion"]:
+            value, unit = groups["portion"].lower().replace("-", " "), "n"
+        elif groups["money"]:
             value, unit = _plain(groups["money"], groups["scale"]), groups["sign"]
         elif groups["share"]:
             unit = "bp" if groups["unit"][0] in "bB" else "%"
@@ -90,7 +114,10 @@ def figures(text: str) -> Iterator[tuple[Span, Figure]]:
         elif groups["bare"]:  # "100K" may be of anything
             value, unit = _plain(groups["bare"], groups["scale3"]), ""
         else:
-            value, unit = _plain(groups["count"] or groups["year"] or groups["score"]), "n"
+            value, unit = (
+                _plain(groups["count"] or groups["year"] or groups["score"] or groups["measure"]),
+                "n",
+            )
         if unit in _HUNDREDTHS:
             value, unit = _shift(value, -2), _HUNDREDTHS[unit]
         yield found.span(), (unit, value)
@@ -101,7 +128,17 @@ def approved(figure: str) -> Figure:
     read = [value for _, value in figures(figure)]
     if read:
         return read[0]
-    return ("", _plain(re.sub(r"[^\d.,]", "", figure)))
+    digits = re.sub(r"[^\d.,]", "", figure)
+    spelled = re.search(rf"\b(?:{_SPELLED})", figure, re.IGNORECASE)  # "seventy"
+    return ("", _spoken(spelled.group()) if spelled and not digits else _plain(digits))
+
+
+def _date(groups: dict[str, str]) -> str:
+    """Month and day of a match, whose year is often left out."""
+    day = groups["day"] or groups["day2"] or groups["day3"]
+    name = groups["month"] or groups["month2"]
+    month = _MONTHS.index(name[:3].lower()) + 1 if name else int(groups["month3"])
+    return f"{month}-{int(day)}"
 
 
 def _plain(number: str, scale: str | None = None) -> str:
@@ -122,7 +159,7 @@ def _unit(word: str) -> str:
     if word.startswith("per"):
         return "%" if "cent" in word else "n"
     if re.fullmatch(_CURRENCY, word):
-        return {"pe": "p", "po": "£"}.get(word[:2]) or _SIGNS[word[0]]
+        return {"pe": "p", "po": "£", "qu": "£", "bu": "$"}.get(word[:2]) or _SIGNS[word[0]]
     return "n"
 
 
@@ -131,7 +168,8 @@ def _spoken(words: str) -> str:
     if words.isdigit():
         return _shift(words, 0)
     said, _, tenths = words.lower().partition(" point ")
-    said, half, _ = said.partition(" and a half")
+    fraction = _FRACTION.search(said)
+    said = _FRACTION.sub("", said)
     whole = group = 0
     for word in re.findall(r"[a-z]+", said):
         if word == "hundred":
@@ -142,7 +180,9 @@ def _spoken(words: str) -> str:
             group += 10 * (_TENS.index(word) + 2)
         elif word in _WORDS:
             group += _WORDS.index(word)
-    decimals = f".{_WORDS.index(tenths)}" if tenths else ".5" if half else ""
+    decimals = (
+        f".{_WORDS.index(tenths)}" if tenths else (_OVER[fraction.group(1)[:3]] if fraction else "")
+    )
     return _shift(f"{whole + group}{decimals}", 0)
 
 

@@ -259,6 +259,12 @@ def test_flesch_kincaid_by_hand():
         ("It holds $2 million.", ["$2,000,000"]),
         ("It pays five per cent.", ["5"]),
         ("It pays five and a half percent.", ["5.5%"]),
+        ("It pays two and a quarter percent.", ["2.25%"]),
+        ("It costs twelve bucks.", ["$12"]),
+        ("It takes twelve business days.", ["twelve"]),
+        ("It closes on April 15, 2026.", ["15 April"]),
+        ("It closes on 04/15/2026.", ["Apr. 15"]),
+        ("We are open until 7:30 p.m.", ["7:30 PM"]),
         ("You need two hundred and fifty dollars.", ["$250"]),
         ("It costs a hundred pounds.", ["£100"]),
         ("A contract costs 65 cents.", ["$0.65"]),
@@ -274,6 +280,12 @@ def test_numeric_reads_a_figure_in_every_notation(text, approved):
     facts = frozenset(map(measures.approved, approved))
     assert said("numeric", text, checkers.Context(facts=facts)) == []
     assert said("numeric", text, checkers.Context(facts=frozenset())) != []
+
+
+def test_a_date_needs_a_source_and_a_date_of_birth_is_none():
+    facts = checkers.Context(facts=frozenset())
+    assert said("numeric", "It closes on April 15.", facts) == ["April 15"]
+    assert said("numeric", "Her date of birth is April 15, 1961.", facts) == []
 
 
 def test_a_bare_figure_of_the_customer_may_be_of_anything():
@@ -296,6 +308,20 @@ def test_pii_finds_some_kinds_always_and_some_where_it_is_said_whose():
     assert said("pii", "Card 4111 1111 1111 1111.", **given) == ["4111 1111 1111 1111"]
     assert said("pii", "Write to help@example.com.", **given) == []
     assert said("pii", "It is her address, a@example.com.", **given) == ["a@example.com"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Your neighbour is overdrawn.", ["neighbour is overdrawn"]),
+        ("We cannot tell you that your neighbour is overdrawn.", []),
+        ("Is your neighbour is overdrawn?", []),
+        ("You said that your neighbour is overdrawn.", []),
+        ("Call us if your neighbour is overdrawn.", []),
+    ],
+)
+def test_pii_finds_what_is_told_of_a_person_and_not_what_is_supposed(text, found):
+    assert said("pii", text, match=["neighbour is overdrawn"]) == found
 
 
 def test_pii_in_brackets_is_found_unless_its_sentence_says_that_it_is_the_firms_own():

@@ -121,6 +121,24 @@ def test_without_a_trigger_the_whole_reply_is_marked(rules):
     assert (found.start, found.end, found.text) == (0, 14, "Goodbye, then.")
 
 
+def test_what_is_due_in_a_first_reply_is_due_where_a_pattern_says_so(rules):
+    # The rule waits for no pattern, since on a first turn it is always due.
+    rule = changed(NEEDS, scope="first_turn")
+    loaded = rules(rule)
+    (found,) = loaded.check([], "It rose last year.")
+    assert found.text == "last year"
+    assert loaded.check([], "It rose this year.") == []
+    assert len(loaded.check([], "It rose this year.", turn="first")) == 1
+
+
+def test_of_many_exemptions_the_one_that_matches_counts(rules):
+    rule = changed(RULE, unless=["never guaranteed", "not (?:at all )?guaranteed", "is"])
+    loaded = rules(rule)
+    assert loaded.check(PROMPT, "It is not at all guaranteed. It is never guaranteed.") == []
+    assert len(loaded.check(PROMPT, "It is not guaranteed, then it is guaranteed.")) == 1
+    assert loaded.check(PROMPT, "It is not guaranteed. " * 300) == []  # a long text
+
+
 def test_an_empty_reply_lacks_what_is_always_due(rules):
     rule = changed(NEEDS, match=..., bad=["Hello."], good=["Past performance is no guide."])
     assert [f.rule for f in rules(rule).check(PROMPT, "")] == ["R-2"]

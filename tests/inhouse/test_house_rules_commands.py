@@ -475,7 +475,7 @@ def test_bad_facts(run, rules, tmp_path):
         ("", "f.json, line 1: not JSON"),
         ('[{"id": "a"}]', "found a list"),
         ('{"facts": [{"id": "a", "figure": ["4%"]}]}', "fact 1: unknown key 'figure'; did you"),
-        ('{"facts": [{"id": "a", "figures": ["four"]}]}', "'four' of a is no figure"),
+        ('{"facts": [{"id": "a", "figures": ["some"]}]}', "'some' of a is no figure"),
         ('{"facts": [{"id": "a"}]}', "a has neither text nor figures"),
         ('{"facts": [{"id": "a", "text": "4%"}, {"id": "a", "text": "5%"}]}', "two facts are"),
     ],
