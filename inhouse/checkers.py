@@ -305,7 +305,8 @@ _DENIED = compile_pattern(
     r" (?:way|scenario|chance|danger|possibility|prospect|risk|world|penny|cent|dollar|pound)"
     r"(?: [\w']+){0,8} $|"
     r"\b(?:immune|proof|protected|insulated|shielded|sheltered|safe|insured|armou?red)"
-    r" (?:to|from|against)(?: (?:any|all|every|the|a|such|market|further))* $"
+    r" (?:to|from|against)(?: (?:any|all|every|the|a|such|market|further))* $|"
+    r"\b(?:whether|what happens if)(?: [\w']+){0,6} $"
 )
 _NO_RISK = compile_pattern(r"\b(?:no|zero|nil|minimal|negligible)(?: real)? risks?\b")
 _UNDONE = compile_pattern(
