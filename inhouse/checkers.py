@@ -331,7 +331,13 @@ _DENIED = compile_pattern(
     r"nothing|free|hard|against|from|eliminat\w+|remov\w+|exclud\w+|avoid\w*|engineer\w+|forget)"
     r"(?: \w+)?(?: (?:a|an|any|all|the|of|to|out|up|end|way|with|about|ever|possibility|chance|"
     r"danger|worry|have|has|having|you|your|money|capital|potential|possible|be|suffer|make|"
-    r"see))* $|\bnever(?: \w+){1,4} $"
+    r"see))* $|\bnever(?: \w+){1,4} $|"
+    r"\b(?:no|not (?:a|one|any)|isn't (?:a|any)|aren't any)(?: single)?"
+    r" (?:way|scenario|chance|danger|possibility|prospect|risk|world|penny|cent|dollar|pound)"
+    r"(?: [\w']+){0,8} $|"
+    r"\b(?:immune|proof|protected|insulated|shielded|sheltered|safe|insured|armou?red)"
+    r" (?:to|from|against)(?: (?:any|all|every|the|a|such|market|further))* $|"
+    r"\b(?:whether|what happens if)(?: [\w']+){0,6} $"
 )
 _NO_RISK = compile_pattern(r"\b(?:no|zero|nil|minimal|negligible)(?: real)? risks?\b")
 _UNDONE = compile_pattern(

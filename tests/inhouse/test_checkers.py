@@ -188,6 +188,10 @@ def test_requires_looks_for_the_disclosure_in_its_scope():
     assert said("requires", "A gain without any risk.", **given) == ["gain"]  # said otherwise
     assert said("requires", "A gain; it is impossible to end up with risk.", **given) == ["gain"]
     assert said("requires", "A gain, as risk has been ruled out.", **given) == ["gain"]
+    assert said("requires", "A gain, with no way for you to meet a risk.", **given) == ["gain"]
+    assert said("requires", "A gain that is immune to market risk.", **given) == ["gain"]
+    assert said("requires", "A gain, whether there is risk.", **given) == ["gain"]
+    assert said("requires", "A gain, and it is not immune: there is risk.", **given) == []
     assert said("requires", "It is not a sure gain, as there is risk.", **given) == []
 
 
