@@ -4,8 +4,9 @@
 
 Prints recall and precision on tests/data/house_rules_labelled.jsonl, which was written without the
 patterns in view. The patterns were then improved on the development half (an even SHA-256 of the
-id) and on three later files. The other half and house_rules_validation_2.jsonl, by one more writer,
-say what to expect of wording that nobody has seen. Then seconds on one core over 1,000 replies of
+id) and on five later files. The other half, house_rules_validation_2.jsonl and
+house_rules_validation_3.jsonl, by two more writers, say what to expect of wording that nobody has
+seen. Then seconds on one core over 1,000 replies of
 100 words, the same of replies of which no two are alike, texts of growing length, hostile texts of
 a megabyte, and texts a second of the personal-data scan.
 """
@@ -76,8 +77,8 @@ def read(name: str) -> list[dict]:
 
 def halves_of(name: str) -> tuple[str, ...]:
     """What a record counts for, by its id."""
-    if name.startswith("x-"):
-        return ("validation_2",)
+    if name.startswith(("x-", "z-")):
+        return ("validation_2" if name.startswith("x-") else "validation_3",)
     even = int(hashlib.sha256(name.encode()).hexdigest(), 16) % 2 == 0
     return ("all", "development" if even else "other")
 
@@ -87,9 +88,9 @@ def print_labelled(rules: house_rules.HouseRules) -> None:
     machine = {rule.id: rule for rule in rules.rules if rule.by_machine}
     halves: dict[str, dict[str, Counter]] = {
         half: {"hit": Counter(), "false": Counter(), "missed": Counter()}
-        for half in ("development", "other", "all", "validation_2")
+        for half in ("development", "other", "all", "validation_2", "validation_3")
     }
-    for record in (*read("labelled"), *read("validation_2")):
+    for record in (*read("labelled"), *read("validation_2"), *read("validation_3")):
         asked = [Message(role="user", content=record["prompt"])] if record["prompt"] else []
         findings = rules.check(
             asked,
@@ -107,10 +108,10 @@ def print_labelled(rules: house_rules.HouseRules) -> None:
     for half, counted in halves.items():
         hit, false, missed = (counted[name].total() for name in ("hit", "false", "missed"))
         print(f"{half:12} recall {hit / (hit + missed):.3f}  precision {hit / (hit + false):.3f}")
-    unread = [halves["other"], halves["validation_2"]]
+    unread = [halves[part] for part in ("other", "validation_2", "validation_3")]
     for rule in (rule.id for rule in machine.values() if rule.severity == "blocker"):
         hit, missed = (sum(part[name][rule] for part in unread) for name in ("hit", "missed"))
-        print(f"  {rule:8} recall on both unread parts {hit / (hit + missed):.2f} ({hit + missed})")
+        print(f"  {rule:8} recall on what is unread {hit / (hit + missed):.2f} ({hit + missed})")
 
 
 def main() -> None:

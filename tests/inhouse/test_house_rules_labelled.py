@@ -28,7 +28,7 @@ LATER = {
     "validation_3": "f280ce7e0f4ece2215807797e614c81637a781111834223ab35c98df73d3a498",
 }
 OWN = FILE.with_name("house_rules_own_wording.jsonl")
-TUNED_ON = ("development", "validation", "development_2")
+TUNED_ON = ("development", "validation", "development_2", "development_3", "development_4")
 RULES = house_rules.load(house_rules.DEFAULT)
 MACHINE = {rule.id: rule for rule in RULES.rules if rule.by_machine}
 
@@ -89,10 +89,10 @@ def test_pooled_recall_and_precision_of_the_whole_file(counts):
     "rule", [rule.id for rule in MACHINE.values() if rule.severity == "blocker"]
 )
 def test_recall_of_each_blocker_rule_on_the_whole_file(counts, rule):
-    """The same for each rule; FAIR-01 is short of it, and guarded where it stands."""
+    """The same for each rule."""
     hit, missed = counts["true"][rule], counts["missed"][rule]
     assert hit + missed >= 30
-    assert hit / (hit + missed) >= (0.82 if rule == "FAIR-01" else 0.85)
+    assert hit / (hit + missed) >= 0.85
 
 
 def test_wording_that_the_patterns_were_developed_on_stays_found():
