@@ -130,7 +130,8 @@ def metric(rule: Patterns, text: Text, context: Context) -> list[Span]:
 def numeric(rule: Patterns, text: Text, context: Context) -> list[Span]:
     """Every figure that neither the conversation nor an approved fact holds.
 
-    Personal data is another rule's matter: a date of birth is no figure.
+    Personal data is another rule's matter: a date of birth is no figure. Nor is what an ``unless``
+    pattern covers: opening hours, the date of a letter.
     """
     if context.facts is None:
         return []
@@ -144,8 +145,12 @@ def numeric(rule: Patterns, text: Text, context: Context) -> list[Span]:
         and value not in (fits_all if unit else of_any_unit)
         and not (unit == "date" and value.partition("-")[2] in fits_all)  # a day of the month
     ]
-    data = _covers((e.start, e.end) for e in privacy.scan_seen(text.text)) if spans else None
-    return [span for span in spans if data and not data(span) and _counts(rule, text, span)]
+    if not spans:
+        return []
+    data = [(entity.start, entity.end) for entity in privacy.scan_seen(text.text)]
+    unless = [found.span() for p in rule.unless for found in p.finditer(text.text)]
+    exempt = _covers([*data, *unless])
+    return [span for span in spans if not exempt(span) and _counts(rule, text, span)]
 
 
 def pii(rule: Patterns, text: Text, context: Context) -> list[Span]:
