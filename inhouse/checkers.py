@@ -148,8 +148,7 @@ def numeric(rule: Patterns, text: Text, context: Context) -> list[Span]:
     if not spans:
         return []
     data = [(entity.start, entity.end) for entity in privacy.scan_seen(text.text)]
-    unless = [found.span() for p in rule.unless for found in p.finditer(text.text)]
-    exempt = _covers([*data, *unless])
+    exempt = _covers([*data, *_exempt(rule, text)])
     return [span for span in spans if not exempt(span) and _counts(rule, text, span)]
 
 
@@ -242,7 +241,7 @@ def _hits(rule: Patterns, patterns: list[Any], text: Text) -> list[Span]:
     spans = set(tails)
     if not spans or _any(rule.unless_reply, text.text):
         return []
-    covered = _covers(found.span() for p in rule.unless_in(text) for found in p.finditer(text.text))
+    covered = _covers(_exempt(rule, text))
     open_ = (span for span in sorted(spans) if not covered(span))
     counted = (span for span in open_ if _counts(rule, text, span, tails[span]))
     kept = list(islice(counted, MOST))
@@ -281,6 +280,11 @@ def _places(pattern: Any, text: str) -> Iterator[tuple[Span, Span]]:
 
 
 _AROUND = " \t\r\n,;:.!?\"'()[]{}*_/–—-"  # beside whole words
+
+
+def _exempt(rule: Patterns, text: Text) -> Iterator[Span]:
+    """What the ``unless`` patterns match."""
+    return (found.span() for p in rule.unless_in(text) for found in p.finditer(text.text))
 
 
 def _covers(spans: Iterable[Span]) -> Callable[[Span], bool]:

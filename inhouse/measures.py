@@ -79,7 +79,7 @@ _PARTS = {"half": "0.5", "quarter": "0.25", "third": "0.33"}
 
 
 def figures(text: str) -> Iterator[tuple[Span, Figure]]:
-    """Every percentage and amount of money in a text, with where it stands."""
+    """Every percentage, amount, count, date and time of day in a text, with where it stands."""
     for found in _FIGURE.finditer(text):
         groups = found.groupdict()
         if groups["month"] or groups["month2"] or groups["month3"]:

@@ -366,6 +366,19 @@ def test_invisible_and_look_alike_characters_do_not_hide_a_breach():
         assert found and all(f.text == text[f.start : f.end] for f in found)
 
 
+@pytest.mark.parametrize(
+    ("text", "figures"),
+    [
+        ("We are open from 9am to 5pm, and a transfer costs $5.", ["$5"]),
+        ("Thank you for your letter of 3 March about the 4% rate.", ["4%"]),
+        ("The offer closes on 3 March.", ["3 March"]),
+    ],
+)
+def test_opening_hours_and_dates_of_letters_need_no_source(text, figures):
+    found = FINANCE.check([], text, turn="later", jurisdiction="US", facts=frozenset())
+    assert [f.text for f in found if f.rule == "SUBS-01"] == figures
+
+
 def test_a_reply_of_a_megabyte():
     text = "The fee is 1.20% a year and you may get back less. " * 20_000
     before = time.process_time()
