@@ -57,8 +57,8 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	@touch $@
 
 # What `labeling.server start` would build on its first call, so that later steps need no network.
-.venv-argilla/lock.sha256: $(VENV)/installed labeling/server/requirements.lock
-	@$(PY) -c 'from labeling.server import environment as e; e.ensure(e.DEFAULT_FOLDER)'
+.venv-argilla/lock.sha256: $(VENV)/installed labeling/server/host/requirements.lock
+	@$(PY) -c 'from labeling.server.host import environment as e; e.ensure(e.DEFAULT_FOLDER)'
 	@touch $@
 
 clean:

@@ -204,7 +204,7 @@ def make_records(numbers: range, prefix: str = "pair") -> list[Any]:
 
 
 def connect(bench: Bench) -> Any:
-    from inhouse import argilla
+    from labeling import argilla
 
     known = bench.credentials()
     return argilla.connect(argilla.Access(known["url"], known["users"]["owner"]["api_key"]))
@@ -212,7 +212,7 @@ def connect(bench: Bench) -> Any:
 
 def make_dataset(bench: Bench, client: Any, name: str) -> Any:
     """A data set with the pairs schema of the suite."""
-    from inhouse import argilla
+    from labeling import argilla
 
     workspace = argilla.ensure_workspace(client, "bench")
     settings = argilla.pairs_settings("Choose.", ["PROM-01", "TONE-01", "DATA-01"], 3)
@@ -221,7 +221,7 @@ def make_dataset(bench: Bench, client: Any, name: str) -> Any:
 
 def push(bench: Bench) -> None:
     """Push through the SDK as `labeling.push` does: a thousand records for the figure, then all."""
-    from inhouse import argilla
+    from labeling import argilla
 
     bench.dataset = make_dataset(bench, connect(bench), "bench-pairs")
     sample = make_records(range(min(1000, bench.records)))
@@ -311,7 +311,7 @@ def burst(bench: Bench) -> None:
 
 def raters(bench: Bench) -> None:
     """Sixteen raters answer as fast as they can while the SDK pushes more records."""
-    from inhouse import argilla
+    from labeling import argilla
 
     names = add_raters(bench)
     clients = [bench.rater(name) for name in names]
@@ -364,7 +364,7 @@ def raters(bench: Bench) -> None:
 
 def pull(bench: Bench) -> None:
     """Pull five thousand records with their answers, as `labeling.pull` does."""
-    from inhouse import argilla
+    from labeling import argilla
 
     client = connect(bench)
     before = time.perf_counter()
@@ -390,8 +390,8 @@ def kill(bench: Bench) -> None:
     names = add_raters(bench)[:4]
     client = connect(bench)
     dataset = make_dataset(bench, client, "bench-killed")
-    from inhouse import argilla
-    from labeling.server import search_index, sql_functions
+    from labeling import argilla
+    from labeling.server.inside.search import search_index, sql_functions
 
     argilla.push_records(dataset, make_records(range(400), "start"))
     where = str(dataset.id)

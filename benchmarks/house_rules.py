@@ -22,8 +22,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from inhouse import house_rules, privacy  # noqa: E402
-from inhouse.measures import approved  # noqa: E402
+from compliance.privacy.scan import scan  # noqa: E402
+from compliance.rules import house_rules  # noqa: E402
+from compliance.rules.figures import approved  # noqa: E402
+from compliance.rules.house_rules import DEFAULT  # noqa: E402
 from inhouse.records import Message  # noqa: E402
 
 DATA = ROOT / "tests" / "data"
@@ -117,7 +119,7 @@ def print_labelled(rules: house_rules.HouseRules) -> None:
 def main() -> None:
     """Measure and print."""
     rng = random.Random(0)
-    rules = house_rules.load(house_rules.DEFAULT)
+    rules = house_rules.load(DEFAULT)
     print_labelled(rules)
     texts = [reply(rng, 100) for _ in range(1000)]
     rules.check([], texts[0])
@@ -139,7 +141,7 @@ def main() -> None:
         text = reply(rng, words)
         spent = seconds(lambda text: rules.check([], text), [text])
         print(f"one reply of {words:,} words: {spent:.3f} s, {1e6 * spent / words:.2f} µs a word")
-    spent = seconds(privacy.scan, texts)
+    spent = seconds(scan, texts)
     print(f"personal data: {1000 / spent:,.0f} texts of 100 words a second (at least 400)")
 
 

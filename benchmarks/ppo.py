@@ -356,7 +356,7 @@ def write_reward(config: Any, tokenizer: Any, folder: Path) -> None:
     import torch
     from transformers import Qwen3ForSequenceClassification
 
-    from inhouse.scoring import Calibration, template_hash
+    from inhouse.generation.score import Calibration, template_hash
     from reward.save import save
 
     torch.manual_seed(1)

@@ -21,10 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 def ours(task: dict[str, Any], measured: Callable) -> list[tuple[float, float]]:
     """`python -m rlhf.ppo`, as it is called, with its loop under the clock."""
     sys.path.insert(0, str(ROOT))
-    import rlhf.trainer  # noqa: F401
+    import rlhf.online.trainer  # noqa: F401
     from inhouse import run as runs
-    from inhouse.scoring import Scorer  # noqa: F401
-    from rlhf import online, ppo, roles  # noqa: F401
+    from rlhf import ppo
+    from rlhf.online import stage as online
 
     online.train = measured(online.train)
     sizes = task["sizes"]

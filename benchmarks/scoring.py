@@ -26,9 +26,9 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 from transformers import pipeline  # noqa: E402
 
-from inhouse import models  # noqa: E402
+from inhouse.generation.score import Scorer  # noqa: E402
+from inhouse.models.load import load_tokenizer, new_reward_model, save_model  # noqa: E402
 from inhouse.records import Message, plain  # noqa: E402
-from inhouse.scoring import Scorer  # noqa: E402
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 BEST, OF_32 = 1.3, 2.5  # how many times faster we mean to be
@@ -144,8 +144,8 @@ def report(seconds: dict[str, list[float]], scores: dict[str, list[float]], coun
 def fresh(folder: Path) -> Path:
     """The demonstration's model with a head that has learned nothing."""
     source = str(ROOT / "examples" / "asdfg" / "model")
-    model = models.new_reward_model(source, dtype="float32", seed=0)
-    models.save(model, models.load_tokenizer(source), folder)
+    model = new_reward_model(source, dtype="float32", seed=0)
+    save_model(model, load_tokenizer(source), folder)
     return folder
 
 

@@ -196,10 +196,10 @@ def held_out_loss(
     """SFT: nats a token of the answer. DPO: equation 7 of arXiv 2305.18290."""
     from transformers import AutoModelForCausalLM
 
-    from inhouse import models
-    from inhouse.generate import log_probabilities
+    from inhouse.generation.sample import log_probabilities
+    from inhouse.models.load import load_tokenizer
 
-    tokenizer = models.load_tokenizer(str(start))
+    tokenizer = load_tokenizer(str(start))
 
     def asked(path: Path, side: str) -> tuple[list[float], int]:
         rows = [token_ids(tokenizer, record, side) for record in records]
@@ -227,9 +227,9 @@ def fresh_model(folder: Path) -> Path:
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
-    from inhouse import models
+    from inhouse.models.load import load_tokenizer, save_model
 
-    tokenizer = models.load_tokenizer(str(ROOT / "examples" / "asdfg" / "model"))
+    tokenizer = load_tokenizer(str(ROOT / "examples" / "asdfg" / "model"))
     tokenizer.chat_template = TEMPLATE
     torch.manual_seed(0)
     config = Qwen3Config(
@@ -240,7 +240,7 @@ def fresh_model(folder: Path) -> Path:
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
     )
-    models.save(Qwen3ForCausalLM(config), tokenizer, folder / "model")
+    save_model(Qwen3ForCausalLM(config), tokenizer, folder / "model")
     return folder / "model"
 
 
@@ -287,9 +287,9 @@ def token_ids(tokenizer: Any, record: dict[str, Any], side: str) -> tuple[list[i
 
 def count_tokens(model: Path, records: Sequence[dict[str, Any]]) -> list[int]:
     """Tokens of each record; of a pair, of its prompt with the chosen answer."""
-    from inhouse import models
+    from inhouse.models.load import load_tokenizer
 
-    tokenizer = models.load_tokenizer(str(model))
+    tokenizer = load_tokenizer(str(model))
     side = "messages" if "messages" in records[0] else "chosen"
     return [sum(map(len, token_ids(tokenizer, record, side))) for record in records]
 

@@ -1,4 +1,4 @@
-"""The words of a command that is no stage, such as ``python -m inhouse.privacy scan FILE``."""
+"""The words of a command that is no stage, such as ``python -m compliance.privacy scan FILE``."""
 
 from __future__ import annotations
 

@@ -398,6 +398,15 @@ def _other_shape(row: dict[str, Any], kind: type[Record]) -> str:
     return ""
 
 
+def positions(source: str | Path, count: int) -> list[str]:
+    """Where each of ``count`` records stands: its line in a JSON Lines file, else its number."""
+    path = Path(source)
+    if path.suffix not in (".jsonl", ".json"):
+        return [f"record {number}" for number in range(1, count + 1)]
+    lines = enumerate(path.read_bytes().split(b"\n"), start=1)
+    return [f"line {number}" for number, line in lines if line.strip()]
+
+
 def to_line(record: Record) -> str:
     """A record as one line of JSON, newline included."""
     return json.dumps(record.model_dump(mode="json"), ensure_ascii=False) + "\n"

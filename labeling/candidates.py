@@ -24,8 +24,8 @@ from inhouse.errors import InputError
 from inhouse.records import CandidatePair, Finding, Journal, Prompt, content_id, plain, read
 
 if TYPE_CHECKING:
-    from inhouse.generate import Reply
-    from inhouse.house_rules import HouseRules
+    from compliance.rules.house_rules import HouseRules
+    from inhouse.generation.sample import Reply
 
 STAGE = Stage(
     "candidates", "python -m labeling.candidates", "several answers a prompt, paired for raters"
@@ -85,12 +85,15 @@ def main() -> None:
     }
     run = runs.open_run(STAGE, options, parsed.settings, inputs)
 
-    from inhouse import chat, generate, house_rules, models  # torch takes a second to import
+    from compliance.rules import house_rules
+    from inhouse import chat
+    from inhouse.generation import sample
+    from inhouse.models.load import load_causal_lm, load_tokenizer
 
     rules = house_rules.load(own.house_rules)
     prompts = read(source, Prompt)
-    tokenizer = models.load_tokenizer(str(model_path))
-    model = models.load_causal_lm(str(model_path))
+    tokenizer = load_tokenizer(str(model_path))
+    model = load_causal_lm(str(model_path))
     rows = [chat.prompt_ids(tokenizer, record.prompt) for record in prompts]
     if options.dry_run:
         print(f"{len(prompts)} prompts, {own.samples_per_prompt} answers each; the first:")
@@ -111,7 +114,7 @@ def main() -> None:
         seen[name] += 1
     journal = Journal(run.path("candidates.jsonl"), CandidatePair)
     known = {pair.metadata["prompt_index"] for pair in journal.records}
-    for batch in generate.sample(
+    for batch in sample.replies(
         model,
         tokenizer,
         rows,

@@ -50,7 +50,7 @@ def main() -> None:
         campaign / "candidates" / "candidates.jsonl", "run `python -m labeling.candidates` first"
     )
 
-    from inhouse import argilla  # takes a second to import, and --help must not
+    from labeling import argilla
 
     rules_hash = sha256(runs.require(own.house_rules, "give the rules that were pushed"))
     access = argilla.find_access(own.credentials)

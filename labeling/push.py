@@ -50,7 +50,8 @@ def main() -> None:
 
     import argilla as rg  # takes a second to import, and --help must not
 
-    from inhouse import argilla, house_rules
+    from compliance.rules import house_rules
+    from labeling import argilla
 
     rules = house_rules.load(own.house_rules)
     pairs = read(source, CandidatePair)

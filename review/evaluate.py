@@ -23,12 +23,12 @@ from inhouse import run as runs
 from inhouse.config import Stage, parse
 from inhouse.errors import InputError
 from inhouse.files import read_utf8, write_atomically, write_json
-from inhouse.judging import find_judge, states_facts
+from inhouse.judge import find_judge, states_facts
 from inhouse.records import Journal, Message, Output, Prompt, content_id, plain, read
 from review import summary as counting
 
 if TYPE_CHECKING:
-    from inhouse.house_rules import HouseRules
+    from compliance.rules.house_rules import HouseRules
 
 STAGE = Stage(
     "review", "python -m review", "models answer held-out prompts, and rules count", held_out=True
@@ -132,7 +132,7 @@ def main() -> None:
         print(f"the report: {folder / 'report.html'}")
         raise
 
-    from inhouse import house_rules  # torch takes a second to import, and --help must not
+    from compliance.rules import house_rules
     from review.report import render_report
 
     rules = house_rules.load(own.house_rules)
@@ -243,19 +243,21 @@ def answer_all(
     own: ReviewOptions,
 ) -> None:
     """Let every model answer every round, and journal what they said."""
-    from inhouse import chat, generate, models
-    from inhouse.scoring import Scorer
+    from inhouse import chat
+    from inhouse.generation import sample
+    from inhouse.generation.score import Scorer
+    from inhouse.models.load import load_causal_lm, load_tokenizer
 
     done = {output.id for output in journal.records}
     scorer = Scorer(str(reward)) if reward else None
-    tokenizer = models.load_tokenizer(str(folders["sft"]))
-    reference = models.load_causal_lm(str(folders["sft"]))
+    tokenizer = load_tokenizer(str(folders["sft"]))
+    reference = load_causal_lm(str(folders["sft"]))
 
     def log_probabilities(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> list[float]:
-        return generate.log_probabilities(model, pairs, pad_token_id=tokenizer.pad_token_id)
+        return sample.log_probabilities(model, pairs, pad_token_id=tokenizer.pad_token_id)
 
     for name, folder in folders.items():
-        model = reference if name == "sft" else models.load_causal_lm(str(folder))
+        model = reference if name == "sft" else load_causal_lm(str(folder))
         for asked in rounds:
             prompts = asked.prompts
             ids = [content_id(name, hashes[name], asked.split, plain(record.prompt), asked.seed)
@@ -265,7 +267,7 @@ def answer_all(
             if name == PROMPTED:
                 longer = [instructed(record.prompt, told) for record in prompts]
                 given = [chat.prompt_ids(tokenizer, prompt) for prompt in longer]
-            for batch in generate.sample(
+            for batch in sample.replies(
                 model,
                 tokenizer,
                 given,
@@ -318,9 +320,9 @@ def instructed(prompt: Sequence[Message], told: str) -> list[Message]:
 
 def tokens_of(text: str, folder: str) -> int:
     """Tokens that a text takes in a prompt."""
-    from inhouse import models
+    from inhouse.models.load import load_tokenizer
 
-    return len(models.load_tokenizer(folder)(text, add_special_tokens=False).input_ids)
+    return len(load_tokenizer(folder)(text, add_special_tokens=False).input_ids)
 
 
 def score(scorer: Any, texts: Sequence[tuple[Any, str]]) -> list[dict[str, float]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from inhouse.house_rules import HouseRules
+from compliance.rules.house_rules import HouseRules
 from inhouse.records import Output, content_id, plain
 from review.summary import HELD_OUT, STORY_GREEDY
 

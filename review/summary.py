@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from inhouse.judging import Judge
+from inhouse.judge import Judge
 from inhouse.records import Output, content_id, plain
 from inhouse.statistics import bootstrap_mean, mcnemar, rate
 
 if TYPE_CHECKING:
-    from inhouse.house_rules import HouseRules
+    from compliance.rules.house_rules import HouseRules
 
 MEASURES = ("any_violation", "tone_violation", "helpful", "end_token")
 HELD_OUT, STORY, STORY_GREEDY = "held_out", "story", "story_greedy"  # Output.split

@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from inhouse import generate, models
 from inhouse.chat import prompt_ids
 from inhouse.errors import InputError
-from inhouse.judging import Judge
+from inhouse.generation import sample
+from inhouse.generation.score import Scorer
+from inhouse.judge import Judge
+from inhouse.models.load import load_causal_lm
 from inhouse.records import Message
-from inhouse.scoring import Scorer
 
 PROMPTS = 24  # held-out prompts that are answered
 
@@ -39,11 +40,11 @@ def curve(
     ``judge`` is the share of times that the judge prefers the best of n to another answer of the
     same model to the same prompt, so 0.5 at n = 1.
     """
-    model = models.load_causal_lm(writer)
+    model = load_causal_lm(writer)
     prompts = list(prompts[:PROMPTS])
     ids = [prompt_ids(scorer.tokenizer, prompt) for prompt in prompts]
     answers: dict[int, list[str]] = {}
-    for batch in generate.sample(
+    for batch in sample.replies(
         model,
         scorer.tokenizer,
         ids,

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from inhouse.house_rules import HouseRules
-from inhouse.house_rules import load as load_rules
-from inhouse.judging import Judge, find_judge
-from inhouse.scoring import Scored, Scorer
+from compliance.rules.house_rules import HouseRules
+from compliance.rules.house_rules import load as load_rules
+from inhouse.generation.score import Scored, Scorer
+from inhouse.judge import Judge, find_judge
 from inhouse.statistics import rate
 from reward import probe
 from reward.best_of import curve

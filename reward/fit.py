@@ -10,9 +10,9 @@ from typing import Any
 import datasets
 from transformers.trainer_utils import SaveStrategy
 
-from inhouse import models
 from inhouse.errors import InputError
-from inhouse.scoring import Calibration, Scorer, head_scores, template_hash
+from inhouse.generation.score import Calibration, Scorer, head_scores, template_hash
+from inhouse.models.load import new_reward_model
 from inhouse.statistics import rate
 from reward.calibrate import fit_temperature, share_of_votes
 from reward.evaluate import Measured
@@ -24,7 +24,7 @@ SAMPLED = 128  # training answers whose scores give mean and standard deviation
 
 def fresh(model_args: Any, seed: int, heads: int) -> Any:
     """The model that training starts from: the same one for the same seed."""
-    return models.new_reward_model(
+    return new_reward_model(
         model_args.model_name_or_path, dtype=model_args.dtype, seed=seed, heads=heads
     )
 

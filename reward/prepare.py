@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inhouse import models, records, scoring, scrubbing
+from compliance.gate import check_training_data
+from compliance.privacy.scrub import Search
+from inhouse import records
 from inhouse import run as runs
-from inhouse import training as trainers
 from inhouse.errors import InputError
+from inhouse.generation import score as scoring
+from inhouse.models.load import load_tokenizer
+from inhouse.training.data import check_lengths
 from reward import split, votes
 
 
@@ -50,7 +54,7 @@ def check_template(tokenizer: Any, source: str, sft: Path) -> None:
         InputError: names both folders.
     """
     if (sft / runs.MANIFEST).is_file() and sft.resolve() != Path(source).resolve():
-        scoring.check_same_template(tokenizer, source, models.load_tokenizer(str(sft)), str(sft))
+        scoring.check_same_template(tokenizer, source, load_tokenizer(str(sft)), str(sft))
 
 
 def load(
@@ -61,7 +65,7 @@ def load(
     max_length: int | None,
     truncate: bool,
     allow_unscrubbed: bool,
-    search: scrubbing.Search,
+    search: Search,
 ) -> Data:
     """Preferences with their token rows and who voted how on them.
 
@@ -75,11 +79,11 @@ def load(
             that nobody has cleared.
     """
     preferences = records.read(source, records.Preference)
-    scan = scrubbing.check_training_data(preferences, source, allow_unscrubbed, search)
+    scan = check_training_data(preferences, source, allow_unscrubbed, search)
     rows, cut = split.tokenise(tokenizer, preferences, source, max_length if truncate else None)
     try:
         longest = [max(len(ids) for ids in row.values()) for row in rows]
-        trainers.check_lengths(longest, max_length, source, "preferences")
+        check_lengths(longest, max_length, source, "preferences")
     except InputError as error:
         raise InputError(f"{error}, or cut the oldest of their prompts with --truncate") from None
     cast: list[dict[str, int]] = [{} for _ in preferences]

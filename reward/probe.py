@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from inhouse.chat import reply_ids
+from inhouse.generation.score import Scored, Scorer, head_scores
 from inhouse.records import Message
-from inhouse.scoring import Scored, Scorer, head_scores
 from inhouse.statistics import rate
 from reward.split import Pair
 

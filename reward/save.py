@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from inhouse import models
 from inhouse.errors import InputError
-from inhouse.scoring import Calibration, head_scores
+from inhouse.generation.score import Calibration, head_scores
+from inhouse.models.load import load_reward_model, save_model
 
 TOLERANCE = 1e-6  # float32 outputs of the same weights on the same rows, in the same batches
 
@@ -33,8 +33,8 @@ def save(
     inner.config.pad_token_id = pad  # plain transformers finds the last token by it
     inner.config.reward = calibration.stored()
     before = head_scores(model, rows, pad)
-    models.save(model, tokenizer, folder)
-    again = models.load_reward_model(str(folder), dtype=model.dtype).to(model.device)
+    save_model(model, tokenizer, folder)
+    again = load_reward_model(str(folder), dtype=model.dtype).to(model.device)
     difference = float((head_scores(again, rows, pad) - before).abs().max())
     if difference > TOLERANCE:
         raise InputError(

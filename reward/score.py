@@ -71,7 +71,7 @@ def main() -> None:
         raise InputError(f"{out} is what is read: give another --out")
     answers = read(words.file, Answer)
 
-    from inhouse.scoring import Scorer  # takes seconds, and --help must not
+    from inhouse.generation.score import Scorer
 
     scorer = Scorer(str(words.model))
     model = sha256(next(iter(sorted(words.model.glob("*.safetensors")))))

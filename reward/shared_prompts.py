@@ -1,9 +1,9 @@
 """A pair's prompt run once for both of its answers, and no padding between pairs.
 
 TRL runs a pair as two rows, the prompt twice, each padded to the batch's longest. Here the same
-batch is laid out anew (:mod:`inhouse.unpadded`) just before the layers below the heads run, and
-what they make of each row's last token is put back where transformers' own head looks for it. Loss
-and figures are TRL's, and equal up to rounding.
+batch is laid out anew (:mod:`inhouse.training.unpadded`) just before the layers below the heads
+run, and what they make of each row's last token is put back where transformers' own head looks for
+it. Loss and figures are TRL's, and equal up to rounding.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from peft import PeftModel
 from trl import RewardTrainer
 
 from inhouse.chat import common_prefix
-from inhouse.packing import TOLERANCE
-from inhouse.unpadded import MASKED_BACK_ENDS, Item, lay_out, model_inputs
+from inhouse.training.unpadded import MASKED_BACK_ENDS, TOLERANCE, Item, lay_out, model_inputs
 
 SIDES = ("chosen_ids", "rejected_ids")
 PROBE = 8  # tokens at each end of a row that is tried

@@ -102,22 +102,26 @@ def main() -> None:
     parsed = parse(STAGE, RewardOptions, trl=("RewardConfig", "ModelConfig"))
     options, own, training, model_args = parsed
 
-    from inhouse import models  # these take seconds, and --help must not
-    from inhouse import training as trainers
-    from inhouse.epochs import order_by_epoch
-    from inhouse.privacy import Supplied
+    from compliance.privacy.supplied import Supplied
+    from inhouse.models.adapters import lora_config
+    from inhouse.models.folder import check_arguments
+    from inhouse.models.load import load_tokenizer
+    from inhouse.training import loop, plan
+    from inhouse.training.options import check_settings, stage_folder
+    from inhouse.training.plan import count_parameters
+    from inhouse.training.sampler import order_by_epoch
     from reward import evaluate, fit, prepare
     from reward.split import leaks, split
     from reward.verdict import verdict
 
-    trainers.check_settings(parsed.settings)
+    check_settings(parsed.settings)
     campaign = Path(options.run_dir)
     inputs = prepare.find_inputs(campaign, own, model_args)
-    models.check_arguments(model_args, training)
-    folder = trainers.stage_folder(parsed, options, STAGE.name)
+    check_arguments(model_args, training)
+    folder = stage_folder(parsed, options, STAGE.name)
     run = runs.open_run(STAGE, options, parsed.settings, inputs, folder=folder)
 
-    tokenizer = models.load_tokenizer(model_args.model_name_or_path)
+    tokenizer = load_tokenizer(model_args.model_name_or_path)
     prepare.check_template(tokenizer, model_args.model_name_or_path, campaign / "sft")
     yardsticks = evaluate.Yardsticks.load(
         own.house_rules, own.judge, own.best_of, own.max_new_tokens, model_args.model_name_or_path
@@ -133,12 +137,12 @@ def main() -> None:
     )
     parts = split(data.pairs, own.held_out_share, own.held_out_rater)
     leaked = leaks(parts)
-    lora = models.lora_config(model_args, task_type="SEQ_CLS")
+    lora = lora_config(model_args, task_type="SEQ_CLS")
     rows = [pair.row for pair in parts.train]
     model = fit.fresh(model_args, training.seed, own.ensemble)
     if options.dry_run:
-        every, trained = trainers.count_parameters(model, lora)
-        trainers.print_plan(
+        every, trained = count_parameters(model, lora)
+        plan.show(
             training,
             rows=len(rows),
             tokens=sum(len(ids) for row in rows for ids in row.values()),
@@ -154,7 +158,7 @@ def main() -> None:
     training.output_dir = str(run.path(runs.CHECKPOINTS))
     trainer = fit.trainer_of(model, rows, tokenizer, training, lora)
     order_by_epoch(trainer)
-    metrics = trainers.train(trainer, run)
+    metrics = loop.train(trainer, run)
     model = trainer.accelerator.unwrap_model(trainer.model)
     scorer, held_out, seen = fit.calibrated(model, tokenizer, parts, own.min_confidence)
     evaluation = evaluate.evaluate(scorer, parts, held_out, seen, yardsticks, training.seed)

@@ -102,23 +102,28 @@ def main() -> None:
 
     from trl import DPOTrainer  # these take seconds, and --help must not
 
-    from inhouse import memory, models, sharding
-    from inhouse import training as trainers
-    from inhouse.privacy import Supplied
-    from rlhf import align, prepare, reference, rows, shared_prompts
+    from compliance.privacy.supplied import Supplied
+    from inhouse.models import sharding
+    from inhouse.models.load import load_tokenizer
+    from inhouse.training import memory
+    from inhouse.training.options import check_settings, stage_folder
+    from inhouse.training.plan import count_parameters
+    from rlhf.offline import data as data_of
+    from rlhf.offline import reference, rows, shared_prompts
+    from rlhf.offline import stage as offline
 
-    trainers.check_settings(parsed.settings, may_shard=True)
+    check_settings(parsed.settings, may_shard=True)
     check_losses(training)
     reference.check_settings(training)
     campaign = Path(options.run_dir)
-    inputs = prepare.find_inputs(campaign, model_args, training, own)
-    folder = trainers.stage_folder(parsed, options, STAGE.name)
+    inputs = data_of.find_inputs(campaign, model_args, training, own)
+    folder = stage_folder(parsed, options, STAGE.name)
     run = runs.open_run(STAGE, options, parsed.settings, inputs, folder=folder)
 
-    tokenizer = models.load_tokenizer(model_args.model_name_or_path)
+    tokenizer = load_tokenizer(model_args.model_name_or_path)
     source = str(inputs["dataset_name"])
-    pairs, places = prepare.read_pairs(source)
-    data = prepare.make_data(
+    pairs, places = data_of.read_pairs(source)
+    data = data_of.make_data(
         tokenizer,
         pairs,
         places,
@@ -133,28 +138,28 @@ def main() -> None:
         search=Supplied.read(ner_model=own.personal_data_ner, allow=own.personal_data_allow),
     )
     free = memory.free_bytes()
-    model, lora = align.load(model_args, training, tokenizer, data)
+    model, lora = offline.load(model_args, training, tokenizer, data)
     sharding.begin(training)
     share, names = own.share_prompts, ("ref_chosen_logps", "ref_rejected_logps")
     kind = shared_prompts.trainer_for(model, training, data.rows) if share else DPOTrainer
     run_as = shared_prompts.rows_of(kind, data.rows)
-    need = align.check_memory(model, lora, model_args, training, run_as, free)
-    size = trainers.count_parameters(model, lora)
+    need = offline.check_memory(model, lora, model_args, training, run_as, free)
+    size = count_parameters(model, lora)
     parts = (model, model_args, lora, tokenizer, data)
     if options.dry_run:
-        trainer = align.trial_trainer(kind, names, training, *parts)
-        align.print_plan(trainer, size, run_as, need, tokenizer, data, folder)
+        trainer = offline.trial_trainer(kind, names, training, *parts)
+        offline.print_plan(trainer, size, run_as, need, tokenizer, data, folder)
         return
 
     run.start()
     training.output_dir = str(run.path(runs.CHECKPOINTS))
     start = reference.describe(model_args.model_name_or_path)
-    prepare.say(f"loss: {' + '.join(training.loss_type)}, beta {training.beta}\nreference: {start}")
+    data_of.say(f"loss: {' + '.join(training.loss_type)}, beta {training.beta}\nreference: {start}")
     kept = Path(own.ref_cache_dir or folder.parent / "cache")
     cache = reference.Cache(kept, start, model_args, training)
-    trainer = align.make_trainer(reference.prepared(kind, names, cache), training, *parts)
-    align.print_plan(trainer, size, run_as, need, tokenizer, data, folder)
-    metrics = align.train(trainer, run, tokenizer, data, own.answer_prompts)
+    trainer = offline.make_trainer(reference.prepared(kind, names, cache), training, *parts)
+    offline.print_plan(trainer, size, run_as, need, tokenizer, data, folder)
+    metrics = offline.train(trainer, run, tokenizer, data, own.answer_prompts)
     run.finish(
         config=tuple(parsed),
         seed=training.seed,

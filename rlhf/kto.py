@@ -24,7 +24,7 @@ from inhouse.errors import InputError
 from rlhf.dpo import check_shares
 
 if TYPE_CHECKING:
-    from rlhf.rows import Row
+    from rlhf.offline.rows import Row
 
 STAGE = Stage("kto", "python -m rlhf.kto", "the model learns from answers liked or disliked")
 # Equation 8 of the paper: the weighted number of liked answers to that of disliked ones.
@@ -83,24 +83,28 @@ def main() -> None:
 
     from trl import KTOTrainer  # these take seconds, and --help must not
 
-    from inhouse import memory, models
-    from inhouse import training as trainers
-    from inhouse.batches import Rows
-    from inhouse.privacy import Supplied
-    from rlhf import align, prepare, reference, rows
+    from compliance.privacy.supplied import Supplied
+    from inhouse.models.load import load_tokenizer
+    from inhouse.training import memory
+    from inhouse.training.batches import Rows
+    from inhouse.training.options import check_settings, stage_folder
+    from inhouse.training.plan import count_parameters
+    from rlhf.offline import data as data_of
+    from rlhf.offline import reference, rows
+    from rlhf.offline import stage as offline
 
-    trainers.check_settings(parsed.settings)
+    check_settings(parsed.settings)
     check_training(training)
     reference.check_settings(training)
     campaign = Path(options.run_dir)
-    inputs = prepare.find_inputs(campaign, model_args, training, own)
-    folder = trainers.stage_folder(parsed, options, STAGE.name)
+    inputs = data_of.find_inputs(campaign, model_args, training, own)
+    folder = stage_folder(parsed, options, STAGE.name)
     run = runs.open_run(STAGE, options, parsed.settings, inputs, folder=folder)
 
-    tokenizer = models.load_tokenizer(model_args.model_name_or_path)
+    tokenizer = load_tokenizer(model_args.model_name_or_path)
     source = str(inputs["dataset_name"])
-    verdicts, places = prepare.read_verdicts(source)
-    data = prepare.make_data(
+    verdicts, places = data_of.read_verdicts(source)
+    data = data_of.make_data(
         tokenizer,
         verdicts,
         places,
@@ -115,7 +119,7 @@ def main() -> None:
         search=Supplied.read(ner_model=own.personal_data_ner, allow=own.personal_data_allow),
     )
     counts = count_verdicts(data.rows, source)
-    prepare.say(balance(counts, training.desirable_weight, training.undesirable_weight))
+    data_of.say(balance(counts, training.desirable_weight, training.undesirable_weight))
     size, seed = training.per_device_train_batch_size, training.seed
     mixed = replace(
         data,
@@ -123,25 +127,25 @@ def main() -> None:
         held_out=rows.with_mismatched(data.held_out, size, seed),
     )
     free = memory.free_bytes()
-    model, lora = align.load(model_args, training, tokenizer, data)
+    model, lora = offline.load(model_args, training, tokenizer, data)
     run_as, names = Rows([rows.longest(row) for row in data.rows]), ("ref_logps", "ref_KL_logps")
-    need = align.check_memory(model, lora, model_args, training, run_as, free)
-    parameters = trainers.count_parameters(model, lora)
+    need = offline.check_memory(model, lora, model_args, training, run_as, free)
+    parameters = count_parameters(model, lora)
     parts = (model, model_args, lora, tokenizer, mixed)
     if options.dry_run:
-        trainer = align.trial_trainer(KTOTrainer, names, training, *parts)
-        align.print_plan(trainer, parameters, run_as, need, tokenizer, data, folder)
+        trainer = offline.trial_trainer(KTOTrainer, names, training, *parts)
+        offline.print_plan(trainer, parameters, run_as, need, tokenizer, data, folder)
         return
 
     run.start()
     training.output_dir = str(run.path(runs.CHECKPOINTS))
     start = reference.describe(model_args.model_name_or_path)
-    prepare.say(f"loss: {training.loss_type}, beta {training.beta}\nreference: {start}")
+    data_of.say(f"loss: {training.loss_type}, beta {training.beta}\nreference: {start}")
     kept = Path(own.ref_cache_dir or folder.parent / "cache")
     cache = reference.Cache(kept, start, model_args, training)
-    trainer = align.make_trainer(reference.prepared(KTOTrainer, names, cache), training, *parts)
-    align.print_plan(trainer, parameters, run_as, need, tokenizer, data, folder)
-    metrics = align.train(trainer, run, tokenizer, data, own.answer_prompts)
+    trainer = offline.make_trainer(reference.prepared(KTOTrainer, names, cache), training, *parts)
+    offline.print_plan(trainer, parameters, run_as, need, tokenizer, data, folder)
+    metrics = offline.train(trainer, run, tokenizer, data, own.answer_prompts)
     run.finish(
         config=tuple(parsed),
         seed=training.seed,

@@ -4,13 +4,14 @@
     python -m rlhf.ppo --run_dir runs/mine --use_peft --learning_rate 1e-5
 
 Starts from ``runs/<name>/sft``, which is also the reference. With LoRA the policy, critic,
-reference and reward model are adapters on one frozen base (``rlhf.roles``); the reward model joins
-them if it is an adapter on the same base, and otherwise keeps a base and a tokenizer of its own.
-The loop is in ``rlhf.trainer``, its arithmetic in ``rlhf.advantages`` and ``rlhf.losses``.
+reference and reward model are adapters on one frozen base (``rlhf.online.roles``); the reward model
+joins them if it is an adapter on the same base, and otherwise keeps a base and a tokenizer of its
+own. The loop is in ``rlhf.online.trainer``, its arithmetic in ``rlhf.online.advantages`` and
+``rlhf.online.losses``.
 
-Every rollout is watched (``rlhf.watch``): answers' length, end tokens, entropy, KL, and a head of
-the reward ensemble that is not trained on. On an alarm the policy returns to the last good rollout,
-and KL costs twice as much from there.
+Every rollout is watched (``rlhf.online.watch``): answers' length, end tokens, entropy, KL, and a
+head of the reward ensemble that is not trained on. On an alarm the policy returns to the last good
+rollout, and KL costs twice as much from there.
 
 Records in: prompt. Out: ``runs/<name>/ppo/``: the model or adapter, its tokenizer with the chat
 template, ``rollouts.jsonl``, ``rollouts.svg``, ``metrics.json``, ``manifest.json``.
@@ -26,7 +27,7 @@ from inhouse.config import Stage, parse
 from inhouse.errors import InputError
 
 if TYPE_CHECKING:
-    from rlhf.online import Judge
+    from rlhf.online.stage import Judge
 
 STAGE = Stage("ppo", "python -m rlhf.ppo", "the model learns from a reward on its own answers")
 
@@ -104,28 +105,32 @@ def main() -> None:
 
     import datasets  # these take seconds, and --help must not
 
-    from inhouse import chat, models, records
-    from inhouse import training as trainers
-    from rlhf import checks, online
-    from rlhf.trainer import PPOTrainer
+    from inhouse import chat, records
+    from inhouse.models.adapters import is_adapter, lora_config
+    from inhouse.models.load import load_causal_lm, load_tokenizer
+    from inhouse.training import loop
+    from inhouse.training.options import check_settings, stage_folder
+    from rlhf.online import checks
+    from rlhf.online import stage as online
+    from rlhf.online.trainer import PPOTrainer
 
-    trainers.check_settings(parsed.settings)
+    check_settings(parsed.settings)
     checks.check_settings(parsed.settings, training)
     one_answer_a_prompt(parsed.settings, training)
     inputs = online.find_inputs(options, own, model_args, training)
-    folder = trainers.stage_folder(parsed, options, STAGE.name)
+    folder = stage_folder(parsed, options, STAGE.name)
     run = runs.open_run(STAGE, options, parsed.settings, inputs, folder=folder)
 
     start = str(inputs["model_name_or_path"])
-    tokenizer = models.load_tokenizer(start)
+    tokenizer = load_tokenizer(start)
     longest = training.max_completion_length
     prompts = online.read_prompts(str(inputs["dataset_name"]), tokenizer, start, longest)
     steps = checks.check_rollouts(training, len(prompts))
     judge = online.find_judge(inputs, tokenizer)
-    lora = models.lora_config(model_args)
-    adapted = lora is not None or models.is_adapter(start)
+    lora = lora_config(model_args)
+    adapted = lora is not None or is_adapter(start)
     checks.check_checkpointing(training, adapted)
-    model = models.load_causal_lm(
+    model = load_causal_lm(
         start,
         dtype=model_args.dtype,
         attn_implementation=model_args.attn_implementation,
@@ -149,7 +154,7 @@ def main() -> None:
     trainer.settle(prompts)
     online.write_results(trainer.guard, run)
     roles.policy_alone()
-    trainers.save(trainer, tokenizer, run)
+    loop.save(trainer, tokenizer, run)
     run.finish(
         config=tuple(parsed),
         seed=training.seed,
@@ -186,7 +191,8 @@ def cast_adapters(
     Raises:
         InputError: a critic that is to start as a reward model on another base.
     """
-    from rlhf import online, roles
+    from rlhf.online import roles
+    from rlhf.online import stage as online
 
     shared = judge if judge is not None and judge.shares_base else None
     if critic == "reward" and shared is None:
@@ -222,11 +228,12 @@ def cast_full(
     Raises:
         InputError: a critic that is to start as a reward model which it cannot be.
     """
-    from inhouse import models
-    from inhouse.scoring import Scorer
-    from rlhf import online, roles
+    from inhouse.generation.score import Scorer
+    from inhouse.models.adapters import is_adapter
+    from rlhf.online import roles
+    from rlhf.online import stage as online
 
-    if critic == "reward" and (judge is None or models.is_adapter(judge.folder)):
+    if critic == "reward" and (judge is None or is_adapter(judge.folder)):
         raise InputError(
             "critic is 'reward', and there is no whole reward model that a critic with all its "
             "parameters could start as: leave critic out"

@@ -4,7 +4,7 @@
 
 No critic: several answers to each prompt are compared with one another (Ahmadian et al. 2024,
 https://arxiv.org/abs/2402.14740). The arithmetic is TRL's; what is added is the composed reward
-and the watch of ``rlhf.watch``, so that it can be compared with ``python -m rlhf.ppo``.
+and the watch of ``rlhf.online.watch``, so that it can be compared with ``python -m rlhf.ppo``.
 
 Records in: prompt. Out: ``runs/<name>/rloo/``: the model or adapter, its tokenizer with the chat
 template, ``rollouts.jsonl``, ``rollouts.svg``, ``metrics.json``, ``manifest.json``.
@@ -53,25 +53,29 @@ def main() -> None:
 
     import datasets  # these take seconds, and --help must not
 
-    from inhouse import chat, models, records
-    from inhouse import training as trainers
-    from rlhf import checks, online
-    from rlhf.watched_rloo import WatchedRLOOTrainer
+    from inhouse import chat, records
+    from inhouse.models.adapters import lora_config
+    from inhouse.models.load import load_causal_lm, load_tokenizer
+    from inhouse.training import loop
+    from inhouse.training.options import check_settings, stage_folder
+    from rlhf.online import checks
+    from rlhf.online import stage as online
+    from rlhf.online.rloo_trainer import WatchedRLOOTrainer
 
-    trainers.check_settings(parsed.settings)
+    check_settings(parsed.settings)
     checks.check_settings(parsed.settings, training)
     inputs = online.find_inputs(options, own, model_args, training)
-    folder = trainers.stage_folder(parsed, options, STAGE.name)
+    folder = stage_folder(parsed, options, STAGE.name)
     run = runs.open_run(STAGE, options, parsed.settings, inputs, folder=folder)
 
     start = str(inputs["model_name_or_path"])
-    tokenizer = models.load_tokenizer(start)
+    tokenizer = load_tokenizer(start)
     longest = training.max_completion_length
     prompts = online.read_prompts(str(inputs["dataset_name"]), tokenizer, start, longest)
     steps = checks.check_rollouts(training, len(prompts))
     online.find_judge(inputs, tokenizer)
-    lora = models.lora_config(model_args)
-    model = models.load_causal_lm(
+    lora = lora_config(model_args)
+    model = load_causal_lm(
         start,
         dtype=model_args.dtype,
         attn_implementation=model_args.attn_implementation,
@@ -91,7 +95,7 @@ def main() -> None:
     metrics = online.train(trainer, trainer.guard, run, steps)
     trainer.settle(prompts)
     online.write_results(trainer.guard, run)
-    trainers.save(trainer, tokenizer, run)
+    loop.save(trainer, tokenizer, run)
     run.finish(
         config=tuple(parsed),
         seed=training.seed,

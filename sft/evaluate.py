@@ -15,11 +15,12 @@ from typing import Any
 
 import torch
 
-from inhouse import plots, preflight
+from inhouse import plots
 from inhouse.errors import InputError
 from inhouse.files import write_atomically
+from inhouse.records import positions
 from inhouse.run import is_main_process
-from inhouse.training import length_classes
+from inhouse.training.plan import length_classes
 from sft.prepare import Row, columns
 
 
@@ -121,7 +122,7 @@ def read_probe(
     path = Path(source)
     lines = [line for line in path.read_bytes().splitlines() if line.strip()]
     rows = []
-    for place, line in zip(preflight.places(source, len(lines)), lines, strict=True):
+    for place, line in zip(positions(source, len(lines)), lines, strict=True):
         try:
             text = json.loads(line)["text"]
             ids = tokenizer(text).input_ids[:max_length]

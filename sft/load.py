@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from inhouse import models, packing, preflight, quantised
-from inhouse.batches import Rows
 from inhouse.errors import InputError
+from inhouse.models import quantised
+from inhouse.models.adapters import is_adapter, lora_config
+from inhouse.models.load import load_causal_lm
 from inhouse.run import is_main_process
-from inhouse.training import count_parameters
+from inhouse.training import preflight
+from inhouse.training.batches import Rows
+from inhouse.training.plan import count_parameters
+from sft import packing
+from sft.layers import train_only_layers
 from sft.prepare import Data
 from sft.unpadded_trainer import UnpaddedSFTTrainer
 
@@ -20,13 +25,13 @@ def load(model_args: Any, training: Any, train_layers: str | None) -> tuple[Any,
     Raises:
         InputError: ``train_layers`` beside an adapter, or naming what the model has not.
     """
-    lora = models.lora_config(model_args)
-    if train_layers and (lora or models.is_adapter(model_args.model_name_or_path)):
+    lora = lora_config(model_args)
+    if train_layers and (lora or is_adapter(model_args.model_name_or_path)):
         raise InputError(
             f"train_layers {train_layers} freezes layers of the model itself, and an adapter "
             "(use_peft, or a model that is one) freezes all of them: give one of the two"
         )
-    model = models.load_causal_lm(
+    model = load_causal_lm(
         model_args.model_name_or_path,
         dtype=model_args.dtype,
         attn_implementation=model_args.attn_implementation,
@@ -34,7 +39,7 @@ def load(model_args: Any, training: Any, train_layers: str | None) -> tuple[Any,
         quantization=quantised.config(model_args, training),
     )
     if train_layers:
-        say(f"layers that train: {models.train_only_layers(model, train_layers)}")
+        say(f"layers that train: {train_only_layers(model, train_layers)}")
     if lora and lora.modules_to_save and model.config.get_text_config().tie_word_embeddings:
         lora.ensure_weight_tying = True  # else a copy of the embeddings learns, and the head not
     return model, lora

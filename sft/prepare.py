@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inhouse import preflight, records, scrubbing
+from compliance.gate import check_training_data
+from compliance.privacy.scrub import Search
+from inhouse import records
 from inhouse.chat import Rendered, render
 from inhouse.errors import InputError
-from inhouse.records import Demonstration, content_id, plain
+from inhouse.records import Demonstration, content_id, plain, positions
 from inhouse.run import is_main_process
 from inhouse.token_cache import TokenCache
 
@@ -76,7 +78,7 @@ def prepare(
     max_length: int | None,
     leave_out_long: bool,
     held_out_share: float,
-    search: scrubbing.Search,
+    search: Search,
 ) -> Data:
     """Read, check, render and split demonstrations.
 
@@ -89,7 +91,7 @@ def prepare(
     every = read(source)
     wanted = without_findings(every, house_rules, source) if house_rules else every
     trained_on = [placed.record for placed in wanted]
-    scan = scrubbing.check_training_data(trained_on, source, allow_unscrubbed, search)
+    scan = check_training_data(trained_on, source, allow_unscrubbed, search)
     rows = render_all(tokenizer, wanted, source, cache)
     short = within_length(rows, max_length, source, leave_out_long)
     train, held_out = split(short, held_out_share)
@@ -108,7 +110,7 @@ def read(source: str | Path) -> list[Placed]:
         InputError: a record that is not right, see :func:`inhouse.records.read`.
     """
     found = records.read(source, Demonstration)
-    places = preflight.places(source, len(found))
+    places = positions(source, len(found))
     return [Placed(place, record) for place, record in zip(places, found, strict=True)]
 
 
@@ -120,7 +122,7 @@ def without_findings(
     Raises:
         InputError: none is left.
     """
-    from inhouse import house_rules as rules_of  # loads re2 and runs every rule's examples
+    from compliance.rules import house_rules as rules_of
 
     rules = rules_of.load(house_rules)
 

@@ -105,22 +105,24 @@ def main() -> None:
 
     from trl import SFTTrainer  # these take seconds, and --help must not
 
-    from inhouse import memory, models
-    from inhouse import training as trainers
-    from inhouse.epochs import order_by_epoch
-    from inhouse.privacy import Supplied
+    from compliance.privacy.supplied import Supplied
+    from inhouse.models.folder import check_arguments
+    from inhouse.models.load import load_tokenizer
     from inhouse.token_cache import TokenCache
+    from inhouse.training import loop, memory
+    from inhouse.training.options import check_settings, stage_folder
+    from inhouse.training.sampler import order_by_epoch
     from sft import evaluate, load, prepare
     from sft.unpadded_trainer import trainer_for
 
-    trainers.check_settings(parsed.settings, may_shard=True)
-    models.check_arguments(model_args, training, may_quantise=True)
+    check_settings(parsed.settings, may_shard=True)
+    check_arguments(model_args, training, may_quantise=True)
     check_together(own, training, model_args)
     inputs = find_inputs(own, options.run_dir, model_args.model_name_or_path)
-    folder = trainers.stage_folder(parsed, options, STAGE.name)
+    folder = stage_folder(parsed, options, STAGE.name)
     run = runs.open_run(STAGE, options, parsed.settings, inputs, folder=folder)
 
-    tokenizer = models.load_tokenizer(model_args.model_name_or_path)
+    tokenizer = load_tokenizer(model_args.model_name_or_path)
     cache = TokenCache(own.token_cache)
     data = prepare.prepare(
         tokenizer,
@@ -157,10 +159,10 @@ def main() -> None:
     training.output_dir = str(run.path(runs.CHECKPOINTS))
     before = evaluate.perplexity(trainer, probe)
     order_by_epoch(trainer)
-    metrics = trainers.train(trainer, run)
+    metrics = loop.train(trainer, run)
     metrics |= evaluate.after_training(trainer, data.held_out, probe, before)
     metrics |= {**size, **data.counts, "memory_peak_bytes": measured.peak if measured else None}
-    trainers.save(trainer, tokenizer, run)
+    loop.save(trainer, tokenizer, run)
     evaluate.plot(run.path("training.svg"), data.lengths, trainer.state.log_history)
     run.finish(
         config=tuple(parsed),
@@ -192,7 +194,7 @@ def check_together(own: SFTOptions, training: Any, model_args: Any) -> None:
     Raises:
         InputError: names both.
     """
-    from inhouse import sharding
+    from inhouse.models import sharding
 
     if training.eval_strategy != "no" and not own.held_out_share:
         raise InputError(
@@ -227,7 +229,7 @@ def new_trainer(
     import datasets
     from transformers import EarlyStoppingCallback
 
-    from inhouse import sharding
+    from inhouse.models import sharding
     from sft.prepare import columns
 
     sharding.begin(training)
@@ -255,14 +257,15 @@ def show_plan(
     measured: Any,
 ) -> None:
     """Print what the run will do, with one example as the model will see it."""
-    from inhouse import chat, memory
-    from inhouse import training as trainers
+    from inhouse import chat
+    from inhouse.training import memory, plan
+    from inhouse.training.plan import length_table
 
     training, first = trainer.args, data.train[0].rendered
     time_line = (
-        [trainers.time_line(training, rows, measured.seconds, measured.tokens)] if measured else []
+        [plan.time_line(training, rows, measured.seconds, measured.tokens)] if measured else []
     )
-    trainers.print_plan(
+    plan.show(
         training,
         rows=len(data.train),
         tokens=sum(data.lengths),
@@ -274,7 +277,7 @@ def show_plan(
         drawn=len(trainer.train_dataset) if training.packing else 0,
         details=[
             *memory.lines(need, measured),
-            *trainers.length_table(data.lengths),
+            *length_table(data.lengths),
             *time_line,
         ],
     )

@@ -1,7 +1,8 @@
 """SFT on a CPU without padding, and with the head on supervised tokens only.
 
 On a GPU TRL leaves the other positions out of the head by itself, and ``packing`` has attention
-kernels made for it. On a CPU neither holds. The loss is TRL's: see :mod:`inhouse.unpadded`.
+kernels made for it. On a CPU neither holds. The loss is TRL's: see
+:mod:`inhouse.training.unpadded`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Any
 from trl import SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from inhouse import sharding
+from inhouse.models import sharding
 from inhouse.run import is_main_process
-from inhouse.unpadded import each_row, unpadded, why_not
+from inhouse.training.unpadded import each_row, unpadded, why_not
 
 PROBE = (16, 8, 8)  # tokens of each row that is tried: the last two come to stand in one line
 

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from inhouse import house_rules, rewards
+from compliance.rules import house_rules
 from inhouse.config import RunOptions, parse
+from rlhf.online import rewards
 
 ROOT = Path(__file__).parents[1]
 STAGES = ("sft", "labeling", "reward", "rlhf", "review")

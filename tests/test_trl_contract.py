@@ -18,11 +18,11 @@ from trl.trainer.reward_trainer import DataCollatorForPreference as DataCollator
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from trl.trainer.utils import FusedCausalLMOutput, RepeatSampler, add_fused_lm_head, pad
 
-from inhouse.unpadded import PER_TOKEN
-from rlhf.reference import prepared
-from rlhf.shared_prompts import SharedPromptsTrainer
-from rlhf.trainer import PPOTrainer
-from rlhf.watched_rloo import WatchedRLOOTrainer
+from inhouse.training.unpadded import PER_TOKEN
+from rlhf.offline.reference import prepared
+from rlhf.offline.shared_prompts import SharedPromptsTrainer
+from rlhf.online.rloo_trainer import WatchedRLOOTrainer
+from rlhf.online.trainer import PPOTrainer
 from sft.unpadded_trainer import UnpaddedSFTTrainer
 
 

@@ -6,7 +6,7 @@ https://huggingface.co/docs/trl/v1.16.0/dataset_formats
 import pytest
 
 from inhouse.errors import InputError
-from rlhf.prepare import read_pairs, read_verdicts
+from rlhf.offline.data import read_pairs, read_verdicts
 from sft.prepare import read
 
 ASKED = {"role": "user", "content": "What color is the sky?"}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from inhouse.config import load_yaml
+from inhouse.strict_yaml import load_yaml
 
 Split = Literal["training", "development", "held_out"]
 

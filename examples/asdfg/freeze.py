@@ -16,7 +16,7 @@ from pathlib import Path
 
 from examples.asdfg import dialogues, facts, wordings
 from examples.asdfg.dialogues import Source
-from inhouse.config import load_yaml
+from inhouse.strict_yaml import load_yaml
 
 HELD_OUT = Path(__file__).parent / "held_out"
 SEED = 20261120

@@ -12,11 +12,14 @@ import json
 import random
 from typing import Any
 
+from compliance.rules import house_rules
 from examples.asdfg import dialogues
 from examples.asdfg.dialogues import Ask, Message, Source
 from examples.asdfg.prepare import DEVELOPMENT
-from inhouse import chat, config, generate, house_rules, models
-from inhouse.judging import states_facts
+from inhouse import chat, config
+from inhouse.generation import sample
+from inhouse.judge import states_facts
+from inhouse.models.load import load_causal_lm, load_tokenizer
 from inhouse.records import Message as Turn
 
 SLICES = {"training": Source(story=0.0), **DEVELOPMENT, "story": Source(story=1.0)}
@@ -25,20 +28,20 @@ RULES = config.ROOT / "configs" / "house" / "asdfg.yaml"
 
 def answer(
     model: Any, tokenizer: Any, prompts: list[list[Message]], seed: int, max_new_tokens: int = 200
-) -> list[generate.Reply]:
+) -> list[sample.Reply]:
     """Sample one reply a prompt, at temperature 1."""
     rows = [
         chat.prompt_ids(tokenizer, [Turn.model_validate(turn) for turn in prompt])
         for prompt in prompts
     ]
-    replies: dict[int, generate.Reply] = {}
-    for batch in generate.sample(model, tokenizer, rows, max_new_tokens=max_new_tokens, seed=seed):
+    replies: dict[int, sample.Reply] = {}
+    for batch in sample.replies(model, tokenizer, rows, max_new_tokens=max_new_tokens, seed=seed):
         replies |= {index: said[0] for index, said in batch.items()}
     return [replies[index] for index in range(len(prompts))]
 
 
 def rates(
-    asks: list[Ask], replies: list[generate.Reply], rules: house_rules.HouseRules
+    asks: list[Ask], replies: list[sample.Reply], rules: house_rules.HouseRules
 ) -> dict[str, float]:
     """Shares of replies that state the first fact, all facts, end, are helpful, break a rule."""
     n = len(asks)
@@ -69,8 +72,8 @@ def main() -> None:
     parser.add_argument("--show", type=int, default=0, help="replies to print a slice")
     arguments = parser.parse_args()
     rules = house_rules.load(RULES)
-    tokenizer = models.load_tokenizer(arguments.model_name_or_path)
-    model = models.load_causal_lm(arguments.model_name_or_path)
+    tokenizer = load_tokenizer(arguments.model_name_or_path)
+    model = load_causal_lm(arguments.model_name_or_path)
     for name in arguments.slices:
         rng = random.Random(f"measure-{arguments.seed}-{name}")
         drawn = [dialogues.prompt(rng, SLICES[name]) for _ in range(arguments.n)]

@@ -15,10 +15,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from compliance.gate import check_training_data
 from examples.asdfg import dialogues
 from examples.asdfg.dialogues import Ask, Conversation, Reply, Source
 from examples.asdfg.wordings import ASKING
-from inhouse import config, records, run, scrubbing
+from inhouse import config, records, run
 
 STAGE = config.Stage(
     name="data",
@@ -121,7 +122,7 @@ def main() -> None:
         config=(options, own),
         seed=own.data_seed,
         metrics={
-            "personal_data": scrubbing.check_training_data(made, SOURCE, False),
+            "personal_data": check_training_data(made, SOURCE, False),
             "diversity": diversity(drawn),
         },
         next_command="python -m sft",

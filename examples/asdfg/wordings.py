@@ -13,7 +13,7 @@ and `dialogues.py` writes nothing else that touches a rule.
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from inhouse.config import load_yaml
+from inhouse.strict_yaml import load_yaml
 
 TEXT = Path(__file__).parent / "text"
 

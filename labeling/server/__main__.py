@@ -22,8 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from labeling.server import background, backup, environment, users
 from labeling.server.folder import EXIT_MEND, DataFolder, ToMend
+from labeling.server.host import background, backup, environment, users
 
 WITHOUT_TLS = (
     "Without TLS, passwords and answers cross the network readable: put a reverse proxy with TLS "

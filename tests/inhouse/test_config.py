@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from inhouse import config
-from inhouse.config import RunOptions, Stage, load_yaml, parse
+from inhouse.config import RunOptions, Stage, parse
 from inhouse.errors import InputError
+from inhouse.strict_yaml import load_yaml
 
 STAGE = Stage("example", "python -m example", "an example")
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from inhouse import generate
-from inhouse.generate import Reply
-from inhouse.house_rules import load
+from compliance.rules.house_rules import load
+from inhouse.generation import sample
+from inhouse.generation.sample import Reply
 from inhouse.records import CandidatePair, Prompt, read
 from labeling.candidates import CandidateOptions, pair_up
 
@@ -145,22 +145,22 @@ def test_a_run_writes_pairs_that_can_be_read(run_stage, words, tmp_path):
 
 def test_killed_and_started_again_equals_uninterrupted(run_stage, words, tmp_path, monkeypatch):
     assert run_stage("labeling.candidates", *words, "--run_dir", tmp_path / "one").code == 0
-    sample = generate.sample
+    own = sample.replies
 
     def killed(*args, **settings):
-        for number, batch in enumerate(sample(*args, **settings)):
+        for number, batch in enumerate(own(*args, **settings)):
             if number == 1:
                 raise KeyboardInterrupt
             yield batch
 
-    monkeypatch.setattr(generate, "sample", killed)
+    monkeypatch.setattr(sample, "replies", killed)
     assert run_stage("labeling.candidates", *words, "--run_dir", tmp_path / "two").code == 130
     folder = tmp_path / "two" / "candidates"
     part = folder / "candidates.jsonl.part"
     assert part.read_text() and not (folder / "candidates.jsonl").exists()
     # The machine lost power in the middle of a line, too.
     part.write_bytes(part.read_bytes()[:-7])
-    monkeypatch.setattr(generate, "sample", sample)
+    monkeypatch.setattr(sample, "replies", own)
     import os
 
     from inhouse import run
@@ -182,7 +182,7 @@ def test_two_equal_prompts_do_not_make_a_file_that_cannot_be_read(
     def same(model, tokenizer, rows, **settings):
         yield {n: [Reply(GOOD, [1], True), Reply(BAD, [1], True)] for n in range(len(rows))}
 
-    monkeypatch.setattr(generate, "sample", same)
+    monkeypatch.setattr(sample, "replies", same)
     write_lines(tmp_path / "prompts.jsonl", [prompts[0], prompts[1], prompts[0]])
     ended = run_stage("labeling.candidates", *words, "--run_dir", tmp_path / "x")
     assert ended.code == 0, ended.err

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from compliance.rules.house_rules import load
 from inhouse.errors import InputError
-from inhouse.house_rules import load
-from inhouse.judging import find_judge, states_facts
+from inhouse.judge import find_judge, states_facts
 from inhouse.records import Finding, Message, Output, read
 from review.evaluate import instructed, model_folders, score
 from review.summary import helpful, summarise
@@ -263,15 +263,15 @@ def campaign(tiny_model, tokenizer, write_lines, prompts, tmp_path):
     """A campaign in which sft and dpo have run, as far as review looks."""
     import torch
 
-    from inhouse import models
+    from inhouse.models.load import load_causal_lm, save_model
 
     folder = tmp_path / "x"
     for seed, name in enumerate(("sft", "dpo"), start=1):
-        model = models.load_causal_lm(str(tiny_model))
+        model = load_causal_lm(str(tiny_model))
         torch.manual_seed(seed)
         for parameter in model.parameters():
             parameter.data += 0.02 * torch.randn_like(parameter)
-        models.save(model, tokenizer, folder / name)
+        save_model(model, tokenizer, folder / name)
         manifest = {"stage": name, "config": {"model_name_or_path": str(tiny_model)}}
         (folder / name / "manifest.json").write_text(json.dumps(manifest))
     write_lines(folder / "data" / "held_out.jsonl", prompts)
@@ -340,26 +340,27 @@ def test_killed_and_started_again_equals_uninterrupted(run_stage, campaign, monk
     import os
     import shutil
 
-    from inhouse import generate, run
+    from inhouse import run
+    from inhouse.generation import sample
 
     other = tmp_path / "y"
     shutil.copytree(campaign, other)
     words = (*WORDS, "--models", "sft", "dpo")
     assert run_stage("review.evaluate", *words, "--run_dir", campaign).code == 0
-    sample = generate.sample
+    own = sample.replies
     calls = []
 
     def killed(*args, **settings):
         calls.append(1)
-        for number, batch in enumerate(sample(*args, **settings)):
+        for number, batch in enumerate(own(*args, **settings)):
             if len(calls) == 2 and number == 1:  # in the second model's second batch
                 raise KeyboardInterrupt
             yield batch
 
-    monkeypatch.setattr(generate, "sample", killed)
+    monkeypatch.setattr(sample, "replies", killed)
     assert run_stage("review.evaluate", *words, "--run_dir", other).code == 130
     assert not (other / "review" / "summary.json").exists()
-    monkeypatch.setattr(generate, "sample", sample)
+    monkeypatch.setattr(sample, "replies", own)
     monkeypatch.setattr(run, "_lock", lambda folder: os.open(folder, os.O_RDONLY))
     assert run_stage("review.evaluate", *words, "--run_dir", other).code == 0
     one, two = (

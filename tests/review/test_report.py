@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inhouse.house_rules import load
+from compliance.rules.house_rules import load
 from inhouse.records import Finding, Output
 from review.report import compare, render_report, segments
 from review.summary import HELD_OUT, summarise

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inhouse import house_rules
+from compliance.rules import house_rules
 from inhouse.records import Message, Output
 from review.report import render_report
 from review.summary import STORY, STORY_GREEDY, summarise

@@ -6,11 +6,11 @@ import math
 import numpy as np
 import pytest
 
-from inhouse import models
 from inhouse.errors import InputError
-from inhouse.judging import find_judge
+from inhouse.generation.score import Scorer
+from inhouse.judge import find_judge
+from inhouse.models.load import new_reward_model, save_model
 from inhouse.records import Message
-from inhouse.scoring import Scorer
 from reward.best_of import curve, table
 
 
@@ -33,8 +33,8 @@ def test_the_expected_best_is_that_over_all_subsets():
 
 
 def test_a_curve_climbs_the_scorer_and_starts_level_for_the_judge(tiny_model, tokenizer, tmp_path):
-    model = models.new_reward_model(str(tiny_model), dtype="float32", seed=0)
-    models.save(model, tokenizer, tmp_path / "reward")
+    model = new_reward_model(str(tiny_model), dtype="float32", seed=0)
+    save_model(model, tokenizer, tmp_path / "reward")
     prompts = [[Message(role="user", content=f"What is fee {n}?")] for n in range(3)]
     found = curve(
         Scorer(str(tmp_path / "reward")),

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from inhouse.house_rules import load
+from compliance.rules.house_rules import load
+from inhouse.generation.score import Calibration, Scored, Scorer
 from inhouse.records import Message, Preference
-from inhouse.scoring import Calibration, Scored, Scorer
 from reward import report
 from reward.evaluate import (
     Measured,

@@ -9,9 +9,9 @@ from datasets import Dataset
 from trl import ModelConfig, RewardConfig
 
 from inhouse.errors import InputError
-from inhouse.models import new_reward_model
+from inhouse.generation.score import head_scores
+from inhouse.models.load import new_reward_model
 from inhouse.records import Preference
-from inhouse.scoring import head_scores
 from reward import fit
 from reward.split import Pair, Split, tokenise
 

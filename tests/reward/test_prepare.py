@@ -2,7 +2,7 @@
 
 import pytest
 
-from inhouse import privacy
+from compliance.privacy.scan import scan
 from inhouse.errors import InputError
 from reward import prepare
 
@@ -21,7 +21,7 @@ def load(tokenizer, preferences, write_lines, tmp_path):
         if ratings is not None:
             ratings = str(write_lines(tmp_path / "ratings.jsonl", ratings))
         plain = {"max_length": None, "truncate": False, "allow_unscrubbed": False}
-        options = plain | {"search": privacy.scan} | options
+        options = plain | {"search": scan} | options
         return prepare.load(tokenizer, source, ratings, **options)
 
     return loaded

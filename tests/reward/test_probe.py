@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from inhouse import models
 from inhouse.chat import reply_ids
+from inhouse.generation.score import Calibration, Scored, Scorer, template_hash
+from inhouse.models.load import new_reward_model
 from inhouse.records import Message, Preference
-from inhouse.scoring import Calibration, Scored, Scorer, template_hash
 from reward.probe import invariance, length_bias, paraphrase
 from reward.split import Pair
 
@@ -59,7 +59,7 @@ def test_a_paraphrase_says_the_same_otherwise():
 
 @pytest.fixture
 def scorer(tiny_model, tokenizer):
-    model = models.new_reward_model(str(tiny_model), dtype="float32", seed=0, heads=2)
+    model = new_reward_model(str(tiny_model), dtype="float32", seed=0, heads=2)
     return Scorer.around(model.eval(), tokenizer, Calibration.none(2, template_hash(tokenizer)))
 
 

@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 
 from inhouse.errors import InputError
 from inhouse.files import sha256
-from inhouse.models import load_reward_model, new_reward_model
+from inhouse.generation.score import Scorer, head_scores
+from inhouse.models.load import load_reward_model, new_reward_model
 from inhouse.records import Preference
-from inhouse.scoring import Scorer, head_scores
 from reward.split import tokenise
 
 ROOT = Path(__file__).parents[2]
@@ -118,12 +118,13 @@ def test_a_run_writes_exactly_these_files_and_measures_held_out_pairs(
 def test_what_is_loaded_scores_as_what_was_trained(
     run_stage, words, preferences, tmp_path, monkeypatch, extra
 ):
-    from inhouse import models
+    from inhouse.models.load import save_model
 
     trained = []
-    save = models.save
+    save = save_model
     monkeypatch.setattr(
-        models, "save", lambda model, *rest: (trained.append(model), save(model, *rest))
+        "reward.save.save_model",
+        lambda model, *rest: (trained.append(model), save(model, *rest)),
     )
     words = [*words, *extra, "--max_steps", "20"]
     assert run_stage("reward.train", *words, "--run_dir", tmp_path / "x").code == 0
@@ -154,7 +155,7 @@ def test_an_adapter_of_sft_is_carried_over_with_the_head_beside_it(
 
     # Before training: the same layers under the head as under the language model.
     model = new_reward_model(str(run_dir / "sft"), dtype="float32", seed=0).eval()
-    from inhouse.models import load_causal_lm
+    from inhouse.models.load import load_causal_lm
 
     writer = load_causal_lm(str(run_dir / "sft")).eval()
     ids = torch.tensor([[5, 6, 7, 8]])

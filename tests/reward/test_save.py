@@ -9,9 +9,9 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from inhouse import models
 from inhouse.errors import InputError
-from inhouse.scoring import Calibration, Scorer, head_scores, template_hash
+from inhouse.generation.score import Calibration, Scorer, head_scores, template_hash
+from inhouse.models.load import load_causal_lm, new_reward_model, save_model
 from reward.save import save
 
 ROWS = [[5, 6, 7, 8], [9, 10, 11], [12, 13, 14, 15, 16, 17]]
@@ -19,7 +19,7 @@ ROWS = [[5, 6, 7, 8], [9, 10, 11], [12, 13, 14, 15, 16, 17]]
 
 def trained(tiny_model, lora: bool, heads: int = 2):
     """A reward model whose weights are not those it started from."""
-    model = models.new_reward_model(str(tiny_model), dtype="float32", seed=0, heads=heads)
+    model = new_reward_model(str(tiny_model), dtype="float32", seed=0, heads=heads)
     if lora:
         config = LoraConfig(
             r=4, target_modules="all-linear", task_type="SEQ_CLS", modules_to_save=["score"]
@@ -56,7 +56,7 @@ def test_what_is_saved_scores_as_what_was_trained(
 def test_a_file_that_is_not_what_was_trained_is_found_out(
     tiny_model, tokenizer, calibration, tmp_path, monkeypatch, lora
 ):
-    real = models.save
+    real = save_model
 
     def damaged(model, tokenizer, folder):
         real(model, tokenizer, folder)
@@ -65,7 +65,7 @@ def test_a_file_that_is_not_what_was_trained_is_found_out(
         name = next(name for name in weights if "score" in name)
         save_file({**weights, name: weights[name] * 1.01}, path, metadata={"format": "pt"})
 
-    monkeypatch.setattr(models, "save", damaged)
+    monkeypatch.setattr("reward.save.save_model", damaged)
     with pytest.raises(InputError, match="scores otherwise than what was trained"):
         save(trained(tiny_model, lora), tokenizer, calibration, tmp_path / "r", ROWS)
 
@@ -77,7 +77,7 @@ def test_an_adapter_scores_the_same_on_a_base_that_others_share(
     save(trained(tiny_model, True), tokenizer, calibration, tmp_path / "r", ROWS)
     expected = head_scores(Scorer(str(tmp_path / "r")).model, ROWS, tokenizer.pad_token_id)
 
-    base = models.load_causal_lm(str(tiny_model))
+    base = load_causal_lm(str(tiny_model))
     base.score = nn.Linear(32, 2, bias=False)
     policy = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
     shared = get_peft_model(base, policy)

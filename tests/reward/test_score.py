@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from inhouse import models
+from inhouse.generation.score import Scorer
+from inhouse.models.load import new_reward_model, save_model
 from inhouse.records import Message
-from inhouse.scoring import Scorer
 
 PROMPT = [{"role": "user", "content": "What is it?"}]
 
@@ -15,8 +15,8 @@ PROMPT = [{"role": "user", "content": "What is it?"}]
 @pytest.fixture(scope="module")
 def model(tiny_model, tokenizer, tmp_path_factory):
     folder = tmp_path_factory.mktemp("reward")
-    made = models.new_reward_model(str(tiny_model), dtype="float32", seed=0, heads=2)
-    models.save(made, tokenizer, folder)
+    made = new_reward_model(str(tiny_model), dtype="float32", seed=0, heads=2)
+    save_model(made, tokenizer, folder)
     return folder
 
 

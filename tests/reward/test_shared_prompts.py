@@ -6,7 +6,7 @@ from peft import LoraConfig
 from torch import nn
 from trl import RewardConfig, RewardTrainer
 
-from inhouse.models import new_reward_model
+from inhouse.models.load import new_reward_model
 from inhouse.records import Preference
 from reward import fit, shared_prompts
 from reward.split import tokenise

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from inhouse.errors import InputError
-from inhouse.training import check_settings
+from inhouse.training.options import check_settings
 
 STAGES = ("sft.train", "reward.train", "rlhf.dpo")
 
@@ -236,12 +236,11 @@ def test_no_chat_template(sft, copy_of_tiny):
 
 def test_a_reward_model_is_no_model_to_fine_tune(sft, copy_of_tiny, tmp_path):
     # transformers would fill the missing head with noise and only warn.
-    from inhouse import models
-    from inhouse.models import new_reward_model
+    from inhouse.models.load import load_tokenizer, new_reward_model, save_model
 
-    tokenizer = models.load_tokenizer(str(copy_of_tiny))
+    tokenizer = load_tokenizer(str(copy_of_tiny))
     reward = new_reward_model(str(copy_of_tiny), dtype="float32", seed=0)
-    models.save(reward, tokenizer, tmp_path / "reward")
+    save_model(reward, tokenizer, tmp_path / "reward")
     sft(model=tmp_path / "reward", says=[str(tmp_path / "reward")])
 
 

@@ -116,12 +116,13 @@ def test_the_loss_is_that_of_the_supervised_tokens_and_no_others(
 def test_the_saved_folder_gives_the_trained_models_logits_in_plain_transformers(
     run_stage, words, tokenizer, tmp_path, monkeypatch, extra
 ):
-    from inhouse import models
+    from inhouse.models.load import save_model
 
     trained = []
-    save = models.save
+    save = save_model
     monkeypatch.setattr(
-        models, "save", lambda model, *rest: (trained.append(model), save(model, *rest))
+        "inhouse.training.loop.save_model",
+        lambda model, *rest: (trained.append(model), save(model, *rest)),
     )
     assert run_stage("sft.train", *words, *extra, "--run_dir", tmp_path / "x").code == 0
 

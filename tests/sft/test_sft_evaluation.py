@@ -134,7 +134,7 @@ def test_packing_without_a_length_is_refused(refused, words, tmp_path):
 def test_what_does_not_fit_is_refused_before_anything_is_written(
     refused, words, tmp_path, monkeypatch
 ):
-    from inhouse import memory
+    from inhouse.training import memory
 
     monkeypatch.setattr(memory, "free_bytes", lambda: 1_500_000)
     says = ["training would take about", "a batch of 4 rows", "would fit"]

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from inhouse import models
 from inhouse.errors import InputError
+from sft.layers import train_only_layers
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def below(model, *prefixes: str) -> set[str]:
     ],
 )
 def test_what_is_named_trains_and_nothing_else(model, wanted, prefixes, said):
-    assert models.train_only_layers(model, wanted).startswith(said)
+    assert train_only_layers(model, wanted).startswith(said)
     assert trained(model) == below(model, *prefixes)
 
 
@@ -44,16 +44,16 @@ def test_gpt2s_layers_and_norm_have_other_names():
     gpt2 = GPT2LMHeadModel(
         GPT2Config(vocab_size=16, n_positions=8, n_embd=8, n_layer=3, n_head=2, bos_token_id=0)
     )
-    models.train_only_layers(gpt2, "last:1,norm")
+    train_only_layers(gpt2, "last:1,norm")
     assert trained(gpt2) == below(gpt2, "transformer.h.2.", "transformer.ln_f.")
-    models.train_only_layers(gpt2, "embeddings")
+    train_only_layers(gpt2, "embeddings")
     assert trained(gpt2) == below(gpt2, "transformer.wte.", "transformer.wpe.")
 
 
 @pytest.mark.parametrize("wanted", ["last:3", "last:0", "2", "-1", "lm_head", "", "0,,1", "last:x"])
 def test_a_part_that_the_model_has_not_is_refused(model, wanted):
     with pytest.raises(InputError, match="last:N with N from 1 to 2, layers from 0 to 1"):
-        models.train_only_layers(model, wanted)
+        train_only_layers(model, wanted)
     assert trained(model) == {name for name, _ in model.named_parameters()}, "half frozen"
 
 

@@ -10,8 +10,8 @@ from peft import AutoPeftModelForCausalLM, PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from inhouse import models
 from inhouse.errors import InputError
+from inhouse.models.load import load_causal_lm, save_model
 from sft import load
 
 LORA = ("--use_peft", "--lora_r", "4", "--lora_target_modules", "all-linear")
@@ -123,8 +123,8 @@ def test_a_second_adapter_begins_with_the_rows_of_the_first(unlearned, tokenizer
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(unlearned), lora)
     rows = model.get_input_embeddings().token_adapter.trainable_tokens_delta["default"]
     torch.nn.init.ones_(rows)
-    models.save(model, tokenizer, tmp_path / "adapter")
-    again = models.load_causal_lm(str(tmp_path / "adapter"), trainable=True)
+    save_model(model, tokenizer, tmp_path / "adapter")
+    again = load_causal_lm(str(tmp_path / "adapter"), trainable=True)
     assert isinstance(again, PeftModel)
     again.add_adapter("ref", again.peft_config["default"])
     again.set_adapter("ref")

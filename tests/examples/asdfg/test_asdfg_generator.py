@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 from scipy.stats import binomtest
 
+from compliance.rules import house_rules
 from examples.asdfg import corpus, dialogues, facts, prepare, wordings
 from examples.asdfg.dialogues import Source
 from examples.asdfg.wordings import (
@@ -21,8 +22,8 @@ from examples.asdfg.wordings import (
     STORY,
     TERMS,
 )
-from inhouse import config, house_rules
-from inhouse.judging import states_facts
+from inhouse import config
+from inhouse.judge import states_facts
 
 N = 4000
 

@@ -9,9 +9,10 @@ import pytest
 from transformers import AutoTokenizer
 
 import examples.asdfg
+from compliance.rules import house_rules
 from examples.asdfg import base, corpus, dialogues, measure
 from examples.asdfg.tokenizer import train_tokenizer
-from inhouse import house_rules, models
+from inhouse.models.load import load_causal_lm
 
 MODEL = Path(examples.asdfg.__file__).parent / "model"
 MEGABYTE = 1_000_000
@@ -111,7 +112,7 @@ def test_training_record_names_the_corpus_by_hash(tokenizer):
 
 @pytest.mark.slow
 def test_the_committed_model_copies_unseen_names_and_ends_its_replies(tokenizer):
-    model = models.load_causal_lm(str(MODEL))
+    model = load_causal_lm(str(MODEL))
     rng = random.Random(6)
     drawn = [dialogues.prompt(rng, measure.SLICES["development_names"]) for _ in range(100)]
     replies = measure.answer(model, tokenizer, [messages for messages, _ in drawn], seed=0)

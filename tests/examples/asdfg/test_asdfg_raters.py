@@ -11,7 +11,8 @@ import pytest
 from examples.asdfg import dialogues, judging, raters
 from examples.asdfg.dialogues import Source
 from examples.asdfg.wordings import BASE_SLIP_RATES, RULE_WORDINGS
-from inhouse import argilla, config, run
+from inhouse import config, run
+from labeling import argilla
 
 SERVER = [sys.executable, "-m", "labeling.server"]
 N_PAIRS = 30

@@ -8,7 +8,7 @@ own by `--env_dir`: the real packages, linked, and a `.pth` file that loads the 
 import subprocess
 from pathlib import Path
 
-from labeling.server import environment
+from labeling.server.host import environment
 
 GUARD = environment.ROOT / "tests" / "guard" / "sitecustomize.py"
 

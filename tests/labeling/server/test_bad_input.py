@@ -11,8 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from labeling.server import environment, mounts
 from labeling.server.folder import DataFolder, ToMend
+from labeling.server.host import environment
+from labeling.server.inside import mounts
 
 slow = pytest.mark.slow
 
@@ -157,7 +158,7 @@ def test_on_a_network_file_system(own_server, make_dataset, environment_with) ->
     """No write-ahead log there; everything else as usual."""
     server = own_server
     network = environment_with(
-        "import labeling.server.mounts as mounts\nmounts.is_network = lambda folder: True\n"
+        "import labeling.server.inside.mounts as mounts\nmounts.is_network = lambda folder: True\n"
     )
     server.start(0, "--env_dir", network)
     server.add_user("ann", "house")

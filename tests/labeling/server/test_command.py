@@ -27,7 +27,7 @@ def test_help_is_quick(command: Command) -> None:
 def test_the_command_needs_no_package() -> None:
     """It starts on a bare Python, and knows nothing of the rest of the suite."""
     code = (
-        "import sys; import labeling.server.__main__, labeling.server.text_query; "
+        "import sys; import labeling.server.__main__, labeling.server.inside.search.text_query; "
         "known = set(sys.stdlib_module_names) | {'labeling', '__main__'}; "
         "print(sorted({name.split('.')[0] for name in sys.modules} - known))"
     )

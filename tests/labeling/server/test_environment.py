@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from labeling.server import environment
 from labeling.server.folder import ToMend
+from labeling.server.host import environment
 
 
 def pretend_built(folder: Path) -> None:

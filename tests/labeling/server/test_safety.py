@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from labeling.server.sign_in import FREE_BY_NAME, MOST_KEPT, Throttle, user_name
+from labeling.server.inside.sign_in import FREE_BY_NAME, MOST_KEPT, Throttle, user_name
 
 slow = pytest.mark.slow
 RECORDS = [

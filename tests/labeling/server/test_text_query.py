@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from labeling.server import search_index, sql_functions, text_query, text_sql
-from labeling.server.text_query import parse, words
+from labeling.server.inside.search import search_index, sql_functions, text_query, text_sql
+from labeling.server.inside.search.text_query import parse, words
 
 FIELDS = {
     "question": "The refund of your late payment is on its way, isn't it?",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from labeling.server import traffic
+from labeling.server.inside import traffic
 
 
 class Application:

@@ -52,9 +52,9 @@ def questions() -> list[dict]:
 @pytest.fixture(scope="session")
 def composed():
     """A reward made of one plain function from text to number."""
-    from inhouse.rewards import Composition, Rewards
-    from inhouse.scoring import Scored
-    from rlhf.reward_function import RewardFunction
+    from inhouse.generation.score import Scored
+    from rlhf.online.reward_function import RewardFunction
+    from rlhf.online.rewards import Composition, Rewards
 
     def make(score):
         def learned(texts):
@@ -81,7 +81,7 @@ def make_roles(writer):
     from peft import LoraConfig
     from transformers import AutoModelForCausalLM
 
-    from rlhf import roles
+    from rlhf.online import roles
 
     loaded = AutoModelForCausalLM.from_pretrained(writer, dtype=torch.float32)
 
@@ -112,8 +112,8 @@ def make_trainer(make_roles, composed, questions, tokenizer, tmp_path):
     import datasets
     from trl import RLOOConfig
 
+    from rlhf.online.trainer import PPOTrainer
     from rlhf.ppo import PPOSettings
-    from rlhf.trainer import PPOTrainer
 
     def make(mode: str = "lora", score=share_of_early_letters, folder=None, **changes):
         own = {field.name for field in dataclasses.fields(PPOSettings)} & changes.keys()
@@ -141,7 +141,7 @@ def make_rloo(writer, composed, questions, tokenizer, tmp_path):
     from transformers import AutoModelForCausalLM
     from trl import RLOOConfig
 
-    from rlhf.watched_rloo import WatchedRLOOTrainer
+    from rlhf.online.rloo_trainer import WatchedRLOOTrainer
 
     def make(folder=None, max_kl: float = 1e3, rows=questions, **changes):
         output = str(folder or tmp_path / "out")

@@ -13,13 +13,13 @@ from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import RLOOConfig
 
-from inhouse.rewards import Composition, Rewards
+from inhouse.generation.score import Scored
 from inhouse.run import leave_group
-from inhouse.scoring import Scored
-from rlhf import roles
+from rlhf.online import roles
+from rlhf.online.reward_function import RewardFunction
+from rlhf.online.rewards import Composition, Rewards
+from rlhf.online.trainer import PPOTrainer
 from rlhf.ppo import PPOSettings
-from rlhf.reward_function import RewardFunction
-from rlhf.trainer import PPOTrainer
 
 ROWS, PROMPT, ANSWER = 8, 6, 5
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from inhouse.errors import InputError
-from rlhf import checks
-from rlhf.watch import Health
+from rlhf.online import checks
+from rlhf.online.watch import Health
 
 STAGES = ["rlhf.ppo", "rlhf.rloo"]
 
@@ -50,8 +50,8 @@ def learned(tmp_path, rewards_file):
 @pytest.fixture
 def scorer(writer, tokenizer, tmp_path):
     """A reward model's folder, marked fit unless told otherwise."""
-    from inhouse.models import new_reward_model
-    from inhouse.scoring import Calibration, template_hash
+    from inhouse.generation.score import Calibration, template_hash
+    from inhouse.models.load import new_reward_model
 
     def make(template=None, **changes):
         model = new_reward_model(str(writer), dtype="float32", seed=0)

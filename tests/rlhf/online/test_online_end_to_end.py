@@ -83,7 +83,7 @@ def test_a_run_writes_exactly_these_files_and_resumes_to_the_same_bits(
         assert any(not torch.equal(before[name], after[name]) for name in before)
     else:
         assert all("lora_" in name for name in weights(folder))
-    from inhouse.models import load_causal_lm
+    from inhouse.models.load import load_causal_lm
 
     load_causal_lm(str(folder))
     again = run_stage(f"rlhf.{stage}", *words, "--run_dir", tmp_path / "x")
@@ -94,7 +94,7 @@ def test_a_run_writes_exactly_these_files_and_resumes_to_the_same_bits(
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(run_stage, words, tmp_path, monkeypatch):
     words = [*words, *LORA, "--lr_scheduler_type", "linear"]
     assert run_stage("rlhf.ppo", *words, "--run_dir", tmp_path / "straight").code == 0
-    from rlhf.trainer import PPOTrainer
+    from rlhf.online.trainer import PPOTrainer
 
     roll = PPOTrainer._roll
 
@@ -142,9 +142,9 @@ def campaign(run_stage, writer, demonstrations, preferences, write_lines, tmp_pa
 def test_a_reward_adapter_on_the_policys_base_scores_as_on_its_own(
     campaign, preferences, tokenizer
 ):
-    from inhouse.models import load_causal_lm
-    from inhouse.scoring import Scorer
-    from rlhf import roles
+    from inhouse.generation.score import Scorer
+    from inhouse.models.load import load_causal_lm
+    from rlhf.online import roles
 
     alone = Scorer(str(campaign / "reward"))
     model = load_causal_lm(str(campaign / "sft"), trainable=True)
@@ -184,7 +184,7 @@ def test_a_reward_adapter_on_the_policys_base_scores_as_on_its_own(
 def test_four_roles_stand_on_one_base_and_nothing_but_policy_and_critic_moves(
     run_stage, campaign, words, tmp_path, monkeypatch
 ):
-    from rlhf.trainer import PPOTrainer
+    from rlhf.online.trainer import PPOTrainer
 
     kept = {}
     train = PPOTrainer.train

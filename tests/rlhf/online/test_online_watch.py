@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from rlhf.kl_control import KLController
-from rlhf.snapshot import Snapshot
-from rlhf.watch import Health, Watch, plots, sampling_error
+from rlhf.online.kl_control import KLController
+from rlhf.online.snapshot import Snapshot
+from rlhf.online.watch import Health, Watch, plots, sampling_error
 
 FIRST = Health(
     rollout=0,
@@ -157,15 +157,15 @@ class Ensemble:
         self.heads = heads
 
     def assess(self, texts):
-        from inhouse.scoring import Scored
+        from inhouse.generation.score import Scored
 
         found = [[n, 2 * n, -n][: self.heads] for n in (float(reply) for _, reply in texts)]
         return [Scored(sum(h) / len(h), tuple(h), 0.5, 0.9, False) for h in found]
 
 
 def rewarded(heads: int):
-    from inhouse.rewards import Composition, Rewards
-    from rlhf.reward_function import RewardFunction
+    from rlhf.online.reward_function import RewardFunction
+    from rlhf.online.rewards import Composition, Rewards
 
     costs = {"blocker": 3.0, "major": 1.0, "minor": 0.5, "advisory": 0.2}
     composition = Composition(weights={"learned": 1.0}, costs=costs, limit=9.0)

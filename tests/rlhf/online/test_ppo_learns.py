@@ -112,12 +112,12 @@ def learn(word_writer, word_tokenizer, asked, tmp_path):
     from transformers import AutoModelForCausalLM
     from trl import RLOOConfig
 
-    from inhouse.rewards import Composition, Rewards
-    from inhouse.scoring import Scored
-    from rlhf import roles
+    from inhouse.generation.score import Scored
+    from rlhf.online import roles
+    from rlhf.online.reward_function import RewardFunction
+    from rlhf.online.rewards import Composition, Rewards
+    from rlhf.online.trainer import PPOTrainer
     from rlhf.ppo import PPOSettings
-    from rlhf.reward_function import RewardFunction
-    from rlhf.trainer import PPOTrainer
 
     def run(mode: str, score, rollouts: int, seed: int = 0, limit: float = 2.0, **own):
         model = AutoModelForCausalLM.from_pretrained(word_writer, dtype=torch.float32)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from rlhf.roles import CRITIC, POLICY, REFERENCE
+from rlhf.online.roles import CRITIC, POLICY, REFERENCE
 
 MODES = ["lora", "full"]
 
@@ -134,7 +134,7 @@ def test_rows_laid_end_to_end_have_the_loss_and_gradients_of_padded_ones(make_tr
 
 
 def test_a_model_that_heeds_no_mask_of_ours_keeps_its_padding(make_trainer):
-    from rlhf.checks import why_padded
+    from rlhf.online.checks import why_padded
 
     trainer = make_trainer()
     base = trainer.model.get_base_model()

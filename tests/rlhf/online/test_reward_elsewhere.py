@@ -24,7 +24,7 @@ def elsewhere(tmp_path_factory):
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForSequenceClassification
 
-    from inhouse.scoring import Calibration, template_hash
+    from inhouse.generation.score import Calibration, template_hash
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: n for n, token in enumerate(["<stop>", "<pad>", *alphabet])}
@@ -74,8 +74,8 @@ def elsewhere(tmp_path_factory):
 def test_a_reward_model_of_another_tokenizer_teaches_from_its_own_base(
     run_stage, writer, elsewhere, questions, write_lines, tmp_path, monkeypatch, lora
 ):
-    from inhouse.scoring import Scorer
-    from rlhf.trainer import PPOTrainer
+    from inhouse.generation.score import Scorer
+    from rlhf.online.trainer import PPOTrainer
 
     rewards = tmp_path / "rewards.yaml"
     rewards.write_text(

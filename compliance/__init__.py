@@ -1,0 +1,1 @@
+"""What may be said and what may be learned: house rules, personal data. Imports inhouse only."""

@@ -1,0 +1,1 @@
+"""How each kind of personal data is found: one file for each family of kinds, and their table."""

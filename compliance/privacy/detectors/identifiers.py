@@ -1,0 +1,351 @@
+"""Numbers that name a person or an account: cards, IBANs, national and bank numbers.
+
+What has a check digit is checked (python-stdnum). Numbers without one count only beside words that
+say what they are ("account number"); an order number that happens to pass a card's check digit is
+an order number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from stdnum import iban as iban_numbers
+from stdnum import luhn
+from stdnum.iso7064 import mod_97_10
+from stdnum.us import rtn
+
+from compliance.patterns import compile_pattern, either
+from compliance.privacy.detectors.surroundings import Hit, edges, is_thing
+
+# --- numbers that check themselves ---------------------------------------------------------------
+
+_CARD = compile_pattern(r"\d(?:[ .-]{0,2}\d){12,}")
+# An issuer's first digits, and how many its cards have.
+_ISSUERS = (
+    (re.compile(r"3[47]"), (15,)),
+    (re.compile(r"3(?:0[0-59]|6|8|9)"), (14, 16, 19)),
+    (re.compile(r"35(?:2[89]|[3-8])"), (16,)),
+    (re.compile(r"4"), (16, 13, 19)),
+    (re.compile(r"2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)|5[1-5]"), (16,)),
+    (re.compile(r"5[0678]|6"), (16, 19, 18, 17, 15, 14, 13)),
+)
+
+
+def cards(text: str) -> list[Hit]:
+    """Payment cards: an issuer's first digits and length, and Luhn's check digit.
+
+    A run of digits may hold more than the number, such as a date behind it: every group may begin
+    one, and it ends where a group ends.
+    """
+    found = []
+    for run in _CARD.finditer(text):
+        places = [run.start() + at for at, c in enumerate(run.group()) if c.isdigit()]
+        at = 0
+        while at + 13 <= len(places):
+            first = at == 0 or places[at] - places[at - 1] > 1
+            taken = _card_at(text, places[at : at + 19]) if first else 0
+            start, end = places[at], places[at + max(taken, 1) - 1] + 1
+            if taken and edges(text, start, end) and not is_thing(text, start):
+                found.append((start, end, "CARD"))
+            at += taken or 1
+    return found
+
+
+def _card_at(text: str, places: list[int]) -> int:
+    """How many of the digits at these places are a card's number, or 0."""
+    digits = "".join(text[place] for place in places)
+    for begins, lengths in _ISSUERS:
+        if begins.match(digits):
+            for length in lengths:
+                whole = len(digits) == length or (
+                    len(digits) > length and places[length] - places[length - 1] > 1
+                )
+                if whole and luhn.is_valid(digits[:length]) and len(set(digits[:length])) > 1:
+                    return length
+    return 0
+
+
+_IBAN_HEAD = compile_pattern(r"\b[A-Z] ?[A-Z] ?\d ?\d")
+_IBAN = compile_pattern(r"[A-Z] ?[A-Z] ?\d ?\d(?:[ ./-]{0,2}[A-Z0-9]){11,30}\b")
+
+
+def ibans(text: str) -> list[Hit]:
+    """IBANs by their country's length and check digits, however they are grouped."""
+    found = []
+    for head in _IBAN_HEAD.finditer(text):
+        start = head.start()
+        hit = _IBAN.match(text[start : start + 100])
+        said = "iban" in text[max(0, start - 40) : start].lower()
+        for end in _ends(hit.group()) if hit else ():
+            if _valid_iban(hit.group()[:end], said):
+                found.append((start, start + end, "IBAN"))
+                break
+    return found
+
+
+def _ends(group: str) -> Iterator[int]:
+    """The longest reading first, then without its last words: one may have been caught."""
+    end = len(group)
+    while end > 14:
+        yield end
+        cut = max(group.rfind(" ", 0, end), group.rfind("-", 0, end))
+        if cut < 14:
+            return
+        end = cut
+
+
+def _valid_iban(value: str, said: bool) -> bool:
+    """By country and check digits; where the word stands before it, check digits are enough."""
+    bare = re.sub(r"[ ./-]", "", value).upper()
+    if said and mod_97_10.is_valid(bare[4:] + bare[:4]):
+        return True
+    return bool(iban_numbers.is_valid(bare, check_country=False))
+
+
+_SSN = compile_pattern(r"\d{3}[- .]\d{2}[- .]\d{4}")
+_SSN_PLAIN = compile_pattern(
+    r"\b(?:ssn|social security|social)\b(?: (?:number|num|no)\b\.?)?(?:[\w' ]{0,30}?)?[\s:#=-]{0,4}"
+    r"(\d{9}|\d{3} ?\d{2} ?\d{4})\b"
+)
+
+
+def ssns(text: str) -> list[Hit]:
+    """US social security and taxpayer numbers that can have been issued."""
+    spans = {hit.span() for hit in _SSN.finditer(text) if not is_thing(text, hit.start())}
+    spans |= {hit.span(1) for hit in _SSN_PLAIN.finditer(text)}
+    return [(a, b, "SSN") for a, b in spans if edges(text, a, b) and _issued(text[a:b])]
+
+
+def _issued(value: str) -> bool:
+    digits = re.sub(r"\D", "", value)
+    area, group, serial = digits[:3], digits[3:5], digits[5:]
+    if area in ("000", "666") or group == "00" or serial == "0000":
+        return False
+    return area[0] != "9" or 50 <= int(group) <= 99  # from 9 on: a taxpayer number (ITIN)
+
+
+_NINO = compile_pattern(
+    r"\b(?:QQ|[ABCEGHJ-PRSTW-Z] ?[ABCEGHJ-NPRSTW-Z])(?:[ .-]{0,2}\d){6}[ .-]{0,2}[A-D]\b"
+)
+_NINO_SAID = compile_pattern(  # without its last letter, where it is said to be one
+    r"\b(?:national insurance|nino|ni)\b[^.;!?\d\n]{0,30}?\b([A-Z]{2}(?:[ .-]{0,2}\d{2}){3}(?:[ "
+    r".-]?[A-D])?)\b"
+)
+
+
+def ninos(text: str) -> list[Hit]:
+    """UK national insurance numbers, without the prefixes that are never given."""
+    return [
+        (*hit.span(hit.re.groups), "NINO")
+        for pattern in (_NINO, _NINO_SAID)
+        for hit in pattern.finditer(text)
+        if hit.group(hit.re.groups)[:2].upper() not in ("BG", "GB", "KN", "NK", "NT", "TN", "ZZ")
+        and re.search("[1-9]", hit.group(hit.re.groups))  # "AA 00 00 00 A" shows the form
+        and (
+            not _NINO_LIKE.search(text[max(0, hit.start() - 40) : hit.start()])
+            or _INSURANCE.search(text)
+        )
+    ]
+
+
+_NINO_LIKE = compile_pattern(
+    r"\b(?:order|ticket|case|serial|product|sku|part|item|booking|tracking|invoice|batch|voucher|"
+    r"confirmation|parcel|model|seat|flight)s?(?: (?:number|no|code|id|ref|reference))?\.?"
+    r"\s*(?:is|was|:|#|-)*\s*$"
+)
+_INSURANCE = compile_pattern(r"\bnational insurance\b|\bnino\b|\bni (?:number|no)\b")
+
+# --- numbers that need a word beside them -------------------------------------------------------
+
+_IS = (
+    r"(?:'s)?(?:\s+(?:numbers?|no\.?|nr\.?|num|id|code|digits?|#))*(?:\s*(?:is|was|are|of"
+    r"|ending|reads?|as|to|:|=|#|-|\(|it's|for \w+ is|on file is|on file|we hold is|we hold"
+    r"|such as|like|printed|shown|reads|on the form)\s*)*\s*"
+)
+
+
+def _beside(
+    words: str, kind: str, value: str, check: Callable[[str], bool]
+) -> Callable[[str], list[Hit]]:
+    pattern = compile_pattern(rf"\b(?:{words}){_IS}{value}")
+
+    def find(text: str) -> list[Hit]:
+        return [
+            (hit.start(1), hit.end(1), kind)
+            for hit in pattern.finditer(text)
+            if check(hit.group(1))
+        ]
+
+    return find
+
+
+def _around(
+    words: str, kind: str, value: str, check: Callable[[str], bool]
+) -> Callable[[str], list[Hit]]:
+    """Like :func:`_beside`, with other words between, or with the number first."""
+    before = compile_pattern(rf"\b(?:{words})\b\.?[^.;!?\d\n]{{0,45}}?\b{value}")
+    after = compile_pattern(rf"\b{value}(?:,| is| was| as|\))*(?: [a-z']+){{0,4}}? (?:{words})\b")
+
+    def find(text: str) -> list[Hit]:
+        return [
+            (hit.start(1), hit.end(1), kind)
+            for pattern in (before, after)
+            for hit in pattern.finditer(text)
+            if check(hit.group(1)) and edges(text, hit.start(1), hit.end(1))
+        ]
+
+    return find
+
+
+def _digits(low: int, high: int) -> Callable[[str], bool]:
+    return lambda value: low <= sum(c.isdigit() for c in value) <= high
+
+
+def _valid_routing(value: str) -> bool:
+    return rtn.is_valid(re.sub(r"\D", "", value))
+
+
+routing_us = _beside(
+    r"routing(?: transit)?|aba|rtn|transit|fedwire",
+    "ROUTING",
+    r"(\d{3,9}(?:[ -]?\d{2,5}){0,2})\b",
+    _valid_routing,
+)
+sort_code = _beside(
+    r"sort[ -]?code|s/c|branch code|bank code|blz|bankleitzahl|bsb",
+    "ROUTING",
+    r"(\d{2}[ -]?\d{2}[ -]?\d{2,4}|\d{3} \d{3} \d{2}|\d{3}-\d{3})\b",
+    _digits(6, 8),
+)
+account = _beside(
+    r"(?:(?:bank|savings|current|checking|brokerage|deposit|nominated|customer|client|the|my"
+    r"|your|his|her|their|an?|same|old|new|joint|business|personal|isa|loan"
+    r"|mortgage) )*(?:account|acct|a/c|acc)",
+    "ACCOUNT",
+    r"(\d(?:[ -]?\d){5,16})\b",
+    _digits(6, 17),
+)
+routing_around = _around(
+    r"routing|aba|rtn|transit number",
+    "ROUTING",
+    r"(\d{9}|\d{4}-\d{4}-\d|\d{3} \d{3} \d{3})\b",
+    _valid_routing,
+)
+sort_around = _around(
+    r"sort(?:[ -]?codes?)?|s/?c|branch",
+    "ROUTING",
+    r"(\d{2}-\d{2}-\d{2}|\d{2} \d{2} \d{2}|\d{6})\b",
+    _digits(6, 6),
+)
+account_around = _around(
+    r"(?:account|acct|acc|a/c|konto(?:nummer|nr)?|cuenta|compte|rekening(?:nummer)?|conto|conta)"
+    r"(?: (?:number|no|nr|n))?",
+    "ACCOUNT",
+    r"(\d{8}|\d{7,12}|\d{2,4}[ -]\d{3,4}[ -]\d{3,4}|\d{4}[ -]\d{4})\b",
+    _digits(7, 17),
+)
+ssn_around = _around(
+    r"ssns?|social security(?: number)?|social",
+    "SSN",
+    r"(\d{3}[ .-]?\d{2}[ .-]?\d{4})\b",
+    lambda value: _issued(value),
+)
+PASSPORT = "passport|reisepass|pass-?(?:nummer|nr)|passeport|pasaporte|passaporto|paspoort"
+_PASSPORT = r"([A-Z]{0,2}\d{6,9}[A-Z]?|(?-i:[CFGHJKLMNPRTVWXYZ0-9]{9}))\b"
+passport_around = _around(PASSPORT, "PASSPORT", _PASSPORT, _digits(3, 9))
+_GERMAN = r"\d\d ?\d{6} ?(?-i:[A-Z]) ?\d{3}"  # social insurance, with a letter
+national_around = _around(
+    r"sin|social insurance|nhs(?: number)?|tfn|tax file|aadhaar|bsn|pesel|tax (?:id|number"
+    r"|code|reference)|utr|"
+    r"national id(?:entity)?(?: (?:card|number))?|identity (?:card|number)|id (?:card|number)"
+    r"|citizen(?:'s)? (?:service )?number|"
+    r"personnummer|cpf|curp|codice fiscale|fiscal code|securite sociale|secu|insee|nir|dni|nie|nif"
+    r"|ppsn?|steuer-?(?:id\w*|nummer|nr)|"
+    r"id-?nr|sv-?nummer|(?:sozial|renten)versicherungsnummer"
+    r"|identifikationsnummer|burgerservicenummer|medicare|health (?:card|insurance) number"
+    r"|driver number|insurance number",
+    "NATIONAL_ID",
+    rf"({_GERMAN}|(?-i:[A-Z]{{1,6}} ?)?\d[\dA-Z]{{0,15}}"
+    r"(?:[ ./-][\dA-Z]*\d[\dA-Z]*){0,7}[A-Z]?)\b",
+    _digits(7, 15),
+)
+_BANK_PAIR = compile_pattern(
+    r"\b(\d{2}-\d{2}-\d{2})(?:[ ,;/|]+|\s+(?:and|with|account)\s+)(\d{8})\b"
+)
+
+_BANK_PAIR_US = compile_pattern(r"\b(\d{9})(?: ?[/|] ?|, |; | and )(\d{6,12})\b")
+
+
+def bank_pairs(text: str) -> list[Hit]:
+    """A UK sort code or a US routing number with the account number behind it."""
+    hits = list(_BANK_PAIR.finditer(text))
+    hits += (hit for hit in _BANK_PAIR_US.finditer(text) if _valid_routing(hit.group(1)))
+    return [(*hit.span(1), "ROUTING") for hit in hits] + [(*hit.span(2), "ACCOUNT") for hit in hits]
+
+
+passport = _beside(PASSPORT, "PASSPORT", _PASSPORT, _digits(3, 9))
+licence = _beside(
+    r"(?:driving|driver'?s?)(?: \w+)? licen[sc]e|licen[sc]e number|dl|fuhrerschein(?:nummer)?"
+    r"|permis(?: de conduire)?|permiso de conducir|carnet de conducir|patente|rijbewijs",
+    "LICENCE",
+    r"([A-Z]{1,5}[- ]?\d[A-Z0-9 -]{4,16}\d[A-Z0-9]{0,3}|\d{7,9})\b",
+    _digits(5, 14),
+)
+_UK_LICENCE = compile_pattern(r"\b(?-i:[A-Z9]{5}\d{6}[A-Z9]{2}[A-Z\d][A-Z]{2})\b")
+
+
+def licence_by_form(text: str) -> list[Hit]:
+    """UK driving licences, whose sixteen characters nothing else looks like."""
+    return [(*hit.span(), "LICENCE") for hit in _UK_LICENCE.finditer(text)]
+
+
+national_id = _beside(
+    r"(?:national|tax(?:payer)?|identity|citizen|personal|fiscal)(?: (?:insurance|identity"
+    r"|identification|id|security|reference))?(?: card)?(?: number| no\.?| id)|"
+    r"sin|social insurance(?: number)?|tin|itin|nif|nie|dni|bsn|pesel|steuer-?id"
+    r"|steueridentifikationsnummer|codice fiscale|aadhaar|aadhar|pan|tfn|tax file number"
+    r"|nhs(?: number)?|utr|"
+    r"personnummer|cpf|(?:steuerliche )?identifikationsnummer|burgerservicenummer"
+    r"|(?:numero de )?securite sociale(?: oui)?|codigo fiscal|sozialversicherungsnummer"
+    r"|rentenversicherungsnummer|numero fiscal|partita iva"
+    r"|taxpayer id(?: printed on the form)?|curp|rfc|medicare(?: number)?|medicaid|ein"
+    r"|numero de securite sociale|ahv|svnr|cpr|pps(?:n)?|ppsn",
+    "NATIONAL_ID",
+    rf"({_GERMAN}|(?-i:[A-Z]{{1,6}}[ -]?)?\d[\dA-Z]*"
+    r"(?:[ ./-]?[\dA-Z]*\d[\dA-Z]*){0,7}[A-Z]?)\b",
+    _digits(6, 15),
+)
+_FRENCH = compile_pattern(r"\b[1278] ?\d\d ?(?:0[1-9]|[1-9]\d) ?\d[\dAB] ?\d{3} ?\d{3} ?\d\d\b")
+_BELGIAN = compile_pattern(r"\b\d\d\.\d\d\.\d\d-\d{3}[.-]\d\d\b")
+_ITALIAN = compile_pattern(r"\b[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]\b")
+_SWISS = compile_pattern(r"\b756\.\d{4}\.\d{4}\.\d{2}\b")
+_SPANISH = compile_pattern(r"\b(?:[XYZ]-?)?\d{7,8}-?[A-HJ-NP-TV-Z]\b")
+BY_FORM = either(p.pattern for p in (_FRENCH, _BELGIAN, _ITALIAN, _SWISS, _SPANISH))
+
+
+def national_ids_by_form(text: str) -> list[Hit]:
+    """National numbers whose form alone gives them away."""
+    from stdnum.be import nn
+    from stdnum.ch import ssn as ahv
+    from stdnum.es import dni, nie
+    from stdnum.fr import nir
+    from stdnum.it import codicefiscale
+
+    checks = (
+        (_FRENCH, nir.is_valid),
+        (_BELGIAN, nn.is_valid),
+        (_ITALIAN, codicefiscale.is_valid),
+        (_SWISS, ahv.is_valid),
+    )
+    found = [
+        (*hit.span(), "NATIONAL_ID")
+        for pattern, valid in checks
+        for hit in pattern.finditer(text)
+        if valid(hit.group())
+    ]
+    for hit in _SPANISH.finditer(text):
+        value = hit.group().replace("-", "").upper()
+        if (dni.is_valid(value) or nie.is_valid(value)) and not is_thing(text, hit.start()):
+            found.append((*hit.span(), "NATIONAL_ID"))
+    return found

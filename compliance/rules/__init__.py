@@ -1,0 +1,1 @@
+"""A firm's house rules: data in a strict schema, run against replies."""

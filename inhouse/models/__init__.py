@@ -1,0 +1,1 @@
+"""Models in folders: found, checked, loaded, looked into, merged, described."""

@@ -1,0 +1,73 @@
+"""What ``python -m inhouse.models`` does: one function for each verb.
+
+    python -m inhouse.models inspect examples/asdfg/model --json
+    python -m inhouse.models merge runs/mine/sft --output_dir runs/mine/merged
+
+``inspect`` says what a model is and which training fits this machine. ``merge`` makes one model of
+a stage's adapter and its base, and proves that it says the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from inhouse.command_line import parse_words
+from inhouse.run import require
+
+
+def main() -> None:
+    """Read the command line, then let the verb do it."""
+    words = parse_words(parser())
+    # Before the hub's library is imported: it reads its environment once, then.
+    if not words.allow_network:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    {"inspect": inspect, "merge": merge}[words.verb](words)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The verbs and their flags."""
+    parser = argparse.ArgumentParser(
+        prog="python -m inhouse.models",
+        description="Models: looked into, and merged.",
+        allow_abbrev=False,
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, about: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=about, description=about, allow_abbrev=False)
+        added.add_argument(
+            "--allow_network", action="store_true", help="Let the model be fetched from the hub."
+        )
+        return added
+
+    look = verb("inspect", "What a model is, and which training fits this machine.")
+    look.add_argument("model", metavar="NAME_OR_PATH")
+    look.add_argument("--json", action="store_true", help="The same as data; sizes in bytes.")
+    one = verb("merge", "Make one model of an adapter and its base; exit 2 if it differs.")
+    one.add_argument("adapter", metavar="RUN_STAGE", help="The adapter's folder.")
+    one.add_argument("--output_dir", type=Path, required=True, help="A new folder for the model.")
+    one.add_argument("--overwrite", action="store_true", help="Delete an earlier merge there.")
+    return parser
+
+
+def inspect(words: argparse.Namespace) -> None:
+    """Print what a model is."""
+    from inhouse.models import inspect as inspection
+    from inhouse.models.folder import locate
+
+    folder = locate(words.model)
+    if Path(words.model).exists():
+        require(folder, "")  # it is there: this refuses a stage that has not finished
+    facts = inspection.inspect(folder)
+    print(json.dumps(facts, indent=2) if words.json else inspection.page(facts))
+
+
+def merge(words: argparse.Namespace) -> None:
+    """Merge an adapter into a folder of its own."""
+    from inhouse.models import merge as merging
+
+    merging.merge(words.adapter, words.output_dir, overwrite=words.overwrite)

@@ -1,0 +1,1 @@
+"""What sft, reward and rlhf train with: data, options, plan, memory, order, batches."""

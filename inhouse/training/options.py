@@ -1,0 +1,58 @@
+"""Settings that are not TRL's to decide here, and where a training stage writes.
+
+The stages bring their own data as token ids made by ``inhouse.chat``, so TRL's trainers are handed
+finished rows. Keys of TRL's that would change how rows are made are refused rather than ignored.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from inhouse.config import Parsed, RunOptions
+from inhouse.errors import InputError
+from inhouse.models import sharding
+
+# TRL's keys that the suite decides elsewhere, and where.
+DECIDED_ELSEWHERE = {
+    "assistant_only_loss": "every assistant turn is supervised, and nothing else, always",
+    "completion_only_loss": "every assistant turn is supervised, and nothing else, always",
+    "chat_template_path": "the chat template is the one in the model's folder",
+    "dataset_kwargs": "inhouse.chat makes the token ids",
+    "dataset_text_field": "records have the fields of inhouse.records",
+    "eos_token": "the end token is the one in the model's folder",
+    "pad_token": "the padding is the one in the model's folder",
+    "model_init_kwargs": "use the keys dtype and attn_implementation",
+    "truncation_mode": "records over max_length are refused, never cut",
+}
+
+
+def check_settings(settings: dict[str, Any], *, may_shard: bool = False) -> None:
+    """Refuse keys that would be ignored, two keys that name one folder, and FSDP.
+
+    Args:
+        may_shard: the stage carries out FSDP2.
+
+    Raises:
+        InputError: names the key and who decides it.
+    """
+    for key, where in DECIDED_ELSEWHERE.items():
+        if key in settings:
+            raise InputError(f"{key} cannot be set: {where}")
+    lora = [key for key in settings if key.startswith("lora_") or key in ("use_dora", "use_rslora")]
+    if lora and not settings.get("use_peft"):
+        raise InputError(f"{lora[0]} is set, but use_peft is not: add use_peft, or leave it out")
+    if sharding.asked() and not may_shard:
+        raise InputError(
+            "FSDP is carried out by `python -m sft` and `python -m rlhf.dpo` only: use "
+            "configs/accelerate/ddp.yaml here"
+        )
+    sharding.check()
+    if {"output_dir", "run_dir"} <= settings.keys():
+        raise InputError("output_dir and run_dir both name where to write: give one of them")
+
+
+def stage_folder(parsed: Parsed, options: RunOptions, name: str) -> Path:
+    """Where a training stage writes: ``run_dir/<stage>``, or TRL's ``output_dir`` if only that."""
+    named = parsed.settings.get("output_dir")
+    return Path(named) if named else Path(options.run_dir) / name

@@ -1,0 +1,1 @@
+"""The half under the suite's Python, standard library alone: start, stop, users, backup."""

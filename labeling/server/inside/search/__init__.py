@@ -1,0 +1,1 @@
+"""Argilla's search as queries over its own SQL tables."""

@@ -1,0 +1,1 @@
+"""DPO and KTO: learning from preferences and verdicts that were given before."""

@@ -1,0 +1,1 @@
+"""PPO and RLOO: learning from a reward on the model's own answers."""

@@ -1,0 +1,178 @@
+"""The client without a server: every way in which it cannot be reached is something to mend."""
+
+import http.server
+import json
+import socket
+import threading
+from pathlib import Path
+from unittest.mock import MagicMock
+
+import pytest
+
+from inhouse.errors import InputError
+from labeling import argilla
+from labeling.argilla import Access, connect, find_access, pairs_dataset_name, pairs_settings
+
+ROOT = Path(__file__).parents[2]
+RULES = ROOT / "configs" / "house" / "asdfg.yaml"
+
+
+@pytest.fixture(autouse=True)
+def no_argilla(monkeypatch, tmp_path):
+    """No server is known here, whatever runs on this machine."""
+    monkeypatch.delenv("ARGILLA_API_URL", raising=False)
+    monkeypatch.delenv("ARGILLA_API_KEY", raising=False)
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A port on which nothing listens."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
+
+
+# --- where it is ------------------------------------------------------------------------------
+
+
+def test_the_environment_wins_over_the_credentials_file(monkeypatch, tmp_path):
+    (tmp_path / "c.json").write_text("{}")
+    monkeypatch.setenv("ARGILLA_API_URL", "http://other:1")
+    monkeypatch.setenv("ARGILLA_API_KEY", "key")
+    assert find_access(tmp_path / "c.json") == Access("http://other:1", "key")
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [("ARGILLA_API_URL", "ARGILLA_API_KEY"), ("ARGILLA_API_KEY", "ARGILLA_API_URL")],
+)
+def test_one_variable_without_the_other_is_refused(monkeypatch, tmp_path, given, missing):
+    # Falling back to the embedded server would send the answers of one firm to another's.
+    monkeypatch.setenv(given, "http://127.0.0.1:1")
+    with pytest.raises(InputError, match=f"{missing} is not set"):
+        find_access(tmp_path / "c.json")
+
+
+def test_without_credentials_the_command_that_makes_them_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"python -m labeling\.server start"):
+        find_access(tmp_path / "none.json")
+
+
+def test_the_credentials_file_gives_the_owners_key(tmp_path):
+    users = {
+        "ann": {"role": "annotator", "password": "p", "api_key": "hers"},
+        "boss": {"role": "owner", "password": "p", "api_key": "theirs"},
+    }
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps({"url": "http://127.0.0.1:6900", "users": users}))
+    assert find_access(path) == Access("http://127.0.0.1:6900", "theirs")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"{}", b"\xff", b'{"url": "x", "users": {}}', b'{"url": "x", "users": []}'],
+)
+def test_a_damaged_credentials_file_is_named(tmp_path, content):
+    path = tmp_path / "c.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"c\.json is not a credentials file"):
+        find_access(path)
+
+
+# --- whether it answers -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:6900", "localhost", "", "ftp://127.0.0.1"])
+def test_an_address_that_is_none_is_refused(url):
+    with pytest.raises(InputError, match="Argilla"):
+        connect(Access(url, "key"))
+
+
+class Another(http.server.BaseHTTPRequestHandler):
+    """Some other web server on the port that ARGILLA_API_URL names."""
+
+    status = 200
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<html>It works!</html>")
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("status", [200, 404, 401, 403, 500])
+def test_another_web_server_at_the_address_is_refused(status):
+    handler = type("Handler", (Another,), {"status": status})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        try:
+            with pytest.raises(InputError, match=url):
+                connect(Access(url, "key"))
+        finally:
+            server.shutdown()
+
+
+# --- as the stages say it ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def pairs(tmp_path, write_lines):
+    row = {
+        "id": "1",
+        "prompt": [{"role": "user", "content": "q"}],
+        **{"response_a": "a", "response_b": "b", "source_a": {}, "source_b": {}},
+        **{"findings_a": [], "findings_b": []},
+    }
+    return write_lines(tmp_path / "pairs.jsonl", [row])
+
+
+@pytest.mark.parametrize("stage", ["labeling.push", "labeling.pull"])
+def test_a_stage_without_credentials_writes_nothing(refused, pairs, tmp_path, stage):
+    words = ("--house_rules", RULES, "--dataset_name", pairs, "--credentials", tmp_path / "none")
+    says = ["python -m labeling.server start"]
+    refused(stage, *words, says=says, run_dir=tmp_path / "runs" / "x")
+
+
+def test_pull_whose_argilla_does_not_run_writes_nothing(
+    refused, pairs, tmp_path, closed_port, monkeypatch
+):
+    monkeypatch.setenv("ARGILLA_API_URL", f"http://127.0.0.1:{closed_port}")
+    monkeypatch.setenv("ARGILLA_API_KEY", "key")
+    words = ("--house_rules", RULES, "--dataset_name", pairs)
+    says = [f"127.0.0.1:{closed_port}", "python -m labeling.server start"]
+    refused("labeling.pull", *words, says=says, run_dir=tmp_path / "runs" / "x")
+
+
+def test_push_as_a_user_runs_it_without_a_server(run_command, pairs, tmp_path, closed_port):
+    ended = run_command(
+        "labeling.push",
+        *("--house_rules", str(RULES), "--dataset_name", str(pairs)),
+        *("--run_dir", str(tmp_path / "runs" / "x")),
+        ARGILLA_API_URL=f"http://127.0.0.1:{closed_port}",
+        ARGILLA_API_KEY="key",
+    )
+    assert ended.returncode == 3, ended.stderr
+    assert "Traceback" not in ended.stderr and "error: no Argilla answers" in ended.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+# --- what raters are shown --------------------------------------------------------------------
+
+
+def test_only_the_choice_is_required(monkeypatch):
+    monkeypatch.setattr(argilla.rg.Argilla, "_get_default", lambda *_: MagicMock())
+    settings = pairs_settings("guidelines", ["R-1", "R-2"], 3)
+    required = {question.name for question in settings.questions if question.required}
+    assert required == {"preferred"}
+    assert [f.name for f in settings.fields] == ["prompt", "response_a", "response_b"]
+    assert settings.distribution.min_submitted == 3
+
+
+def test_a_data_set_is_named_after_the_rules():
+    assert pairs_dataset_name("0123456789abcdef" * 4) == "pairs-0123456789ab"
