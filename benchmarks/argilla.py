@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice, product
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ VOCABULARY = [
     WORDS[rank // 10] if rank % 10 == 5 and rank // 10 < len(WORDS) else first + second
     for rank, (first, second) in enumerate(product(SYLLABLES, SYLLABLES))
 ]
+PENDING = {"entity": "response", "property": "status"}
+QUEUE = {"and": [{"type": "terms", "scope": PENDING, "values": ["pending"]}]}  # as the page asks
 WEIGHTS = [1 / (rank + 3) for rank in range(len(VOCABULARY))]
 
 
@@ -132,10 +135,8 @@ class Client:
 
 def pending(client: Client, dataset: str) -> dict[str, Any] | None:
     """The next record in a rater's queue, as the page asks for it; None when it is empty."""
-    scope = {"entity": "response", "property": "status"}
-    filters = {"and": [{"type": "terms", "scope": scope, "values": ["pending"]}]}
     path = f"me/datasets/{dataset}/records/search?include=responses&include=suggestions&limit=1"
-    status, answer = client("POST", path, {"filters": filters})
+    status, answer = client("POST", path, {"filters": QUEUE})
     assert status == 200, (status, answer)
     record: dict[str, Any] | None = answer["items"][0]["record"] if answer["items"] else None
     return record
@@ -143,13 +144,9 @@ def pending(client: Client, dataset: str) -> dict[str, Any] | None:
 
 def answer(client: Client, record: str) -> int:
     """Submit an answer as a rater does; the HTTP status."""
-    values = {
-        "preferred": {"value": random.choice("ab")},
-        "comment": {"value": "benchmark"},
-    }
-    return client("POST", f"records/{record}/responses", {"values": values, "status": "submitted"})[
-        0
-    ]
+    values = {"preferred": {"value": random.choice("ab")}, "comment": {"value": "benchmark"}}
+    content = {"values": values, "status": "submitted"}
+    return client("POST", f"records/{record}/responses", content)[0]
 
 
 def p95(seconds: list[float]) -> float:
@@ -246,14 +243,13 @@ def search(bench: Bench) -> None:
     queries = ["refund", "refund invoice", "late | early -loan", '"fixed rate"', "guar*", "case77"]
     queries += ["dividnd~1", '"tax report"~3', "user", "(bond | fund) share monthly", "*", "gone"]
     took: dict[str, list[float]] = {}
+
+    def look(query: str) -> None:
+        status, found = rater("POST", f"{where}?limit=10", {"query": {"text": {"q": query}}})
+        assert status == 200, found
+
     for query in queries * 5:
-        body = {"query": {"text": {"q": query}}}
-
-        def look(body: Any = body) -> None:
-            status, found = rater("POST", f"{where}?limit=10", body)
-            assert status == 200, found
-
-        took.setdefault(query, []).append(timed(look))
+        took.setdefault(query, []).append(timed(partial(look, query)))
     text = p95([each for times in took.values() for each in times])
     slowest = max(took, key=lambda query: statistics.median(took[query]))
     bench.note(
@@ -263,18 +259,12 @@ def search(bench: Bench) -> None:
         f"p95 {text * 1000:.0f} ms; slowest {slowest!r} {statistics.median(took[slowest]):.3f} s",
         text <= 0.3,
     )
-    scope = {"entity": "response", "property": "status"}
-    filters = {"and": [{"type": "terms", "scope": scope, "values": ["pending"]}]}
+
+    def browse(offset: int) -> None:
+        rater("POST", f"{where}?limit=10&offset={offset}", {"filters": QUEUE})
+
     offsets = [bench.records * part // 20 for part in range(20)] * 2
-    times = []
-    for offset in offsets:
-        times.append(
-            timed(
-                lambda at=offset: rater(
-                    "POST", f"{where}?limit=10&offset={at}", {"filters": filters}
-                )
-            )
-        )
+    times = [timed(partial(browse, offset)) for offset in offsets]
     queue = p95(times)
     bench.note(
         f"queue search at any offset, {bench.records:,} records",
@@ -290,16 +280,7 @@ def burst(bench: Bench) -> None:
     known = bench.user(add_raters(bench)[0])
     where = f"me/datasets/{bench.dataset.id}/records/search?limit=10"
     for number in (50, 100):
-        barrier = threading.Barrier(number)
-
-        def look(n: int, barrier: threading.Barrier = barrier) -> int:
-            client = Client(f"http://{known.address}", known.headers["X-Argilla-Api-Key"])
-            barrier.wait()
-            try:
-                return client("POST", where, {"query": {"text": {"q": WORDS[n % 30]}}})[0]
-            except OSError:
-                return 0
-
+        look = partial(look_at_once, known, where, threading.Barrier(number))
         with ThreadPoolExecutor(number) as pool:
             before = time.perf_counter()
             good = sum(status == 200 for status in pool.map(look, range(number)))
@@ -309,44 +290,31 @@ def burst(bench: Bench) -> None:
         bench.note(f"{number} searches at once", must, aim, measured, good == number)
 
 
+def look_at_once(known: Client, where: str, barrier: threading.Barrier, number: int) -> int:
+    """One of many searches at the same moment; its HTTP status, 0 where none came."""
+    client = Client(f"http://{known.address}", known.headers["X-Argilla-Api-Key"])
+    barrier.wait()
+    try:
+        return client("POST", where, {"query": {"text": {"q": WORDS[number % 30]}}})[0]
+    except OSError:
+        return 0
+
+
 def raters(bench: Bench) -> None:
     """Sixteen raters answer as fast as they can while the SDK pushes more records."""
-    from labeling import argilla
-
     names = add_raters(bench)
     clients = [bench.rater(name) for name in names]
     dataset = str(bench.dataset.id)
-    ends = time.perf_counter() + bench.seconds
-    pushed = [0]
-
-    def push_on() -> None:
-        while time.perf_counter() < ends:
-            first = bench.records + pushed[0]
-            argilla.push_records(bench.dataset, make_records(range(first, first + 100), "more"))
-            pushed[0] += 100
-
-    def rate(client: Client) -> tuple[list[float], list[int], set[str]]:
-        took, statuses, kept = [], [], set()
-        record = pending(client, dataset)
-        while record is not None and time.perf_counter() < ends:
-            before = time.perf_counter()
-            status = answer(client, record["id"])
-            statuses.append(status)
-            if status == 201:
-                kept.add(record["id"])
-            record = pending(client, dataset)
-            took.append(time.perf_counter() - before)
-        return took, statuses, kept
-
     before = time.perf_counter()
+    ends = before + bench.seconds
     with ThreadPoolExecutor(RATERS + 1) as pool:
-        pusher = pool.submit(push_on)
-        done = list(pool.map(rate, clients))
+        pusher = pool.submit(push_until, bench, ends)
+        done = list(pool.map(lambda client: rate_until(client, dataset, ends), clients))
         elapsed = time.perf_counter() - before
-        pusher.result()
+        pushed = pusher.result()
     took = [each for times, _, _ in done for each in times]
     errors = sum(status >= 500 for _, statuses, _ in done for status in statuses)
-    others = sum(status not in (201,) for _, statuses, _ in done for status in statuses)
+    others = sum(status != 201 for _, statuses, _ in done for status in statuses)
     lost = 0
     for name, (_, _, kept) in zip(names, done, strict=True):
         _, metrics = bench.user(name)("GET", f"me/datasets/{dataset}/metrics")
@@ -357,9 +325,37 @@ def raters(bench: Bench) -> None:
         "p95 ≤ 1 s, ≥ 30 /s, no 5xx, none lost",
         "≥ 60 /s",
         f"p50 {statistics.median(took):.2f} s, p95 {p95(took):.2f} s, {rate_per_second:.0f} /s, "
-        f"{errors} 5xx, {others} refused, {lost} lost; pushed {pushed[0] / elapsed:.0f} records/s",
+        f"{errors} 5xx, {others} refused, {lost} lost; pushed {pushed / elapsed:.0f} records/s",
         p95(took) <= 1 and rate_per_second >= 30 and not errors and not lost,
     )
+
+
+def push_until(bench: Bench, ends: float) -> int:
+    """Push hundreds of records until then; how many."""
+    from labeling import argilla
+
+    pushed = 0
+    while time.perf_counter() < ends:
+        first = bench.records + pushed
+        argilla.push_records(bench.dataset, make_records(range(first, first + 100), "more"))
+        pushed += 100
+    return pushed
+
+
+def rate_until(
+    client: Client, dataset: str, ends: float
+) -> tuple[list[float], list[int], set[str]]:
+    """Answer what stands next in the queue until then: seconds, HTTP statuses, records kept."""
+    took, statuses, kept = [], [], set()
+    record = pending(client, dataset)
+    while record is not None and time.perf_counter() < ends:
+        before = time.perf_counter()
+        statuses.append(answer(client, record["id"]))
+        if statuses[-1] == 201:
+            kept.add(record["id"])
+        record = pending(client, dataset)
+        took.append(time.perf_counter() - before)
+    return took, statuses, kept
 
 
 def pull(bench: Bench) -> None:
@@ -388,41 +384,16 @@ def memory(bench: Bench) -> None:
 def kill(bench: Bench) -> None:
     """`kill -9` while raters answer and the SDK pushes; start again; look at what is there."""
     names = add_raters(bench)[:4]
-    client = connect(bench)
-    dataset = make_dataset(bench, client, "bench-killed")
+    dataset = make_dataset(bench, connect(bench), "bench-killed")
     from labeling import argilla
-    from labeling.server.inside.search import search_index, sql_functions
 
     argilla.push_records(dataset, make_records(range(400), "start"))
     where = str(dataset.id)
     kept: dict[str, set[str]] = {name: set() for name in names}
     broken, lost, wrong, restarts = 0, 0, 0, []
     for number in range(bench.kills):
-        stop = threading.Event()
-
-        def rate(name: str, stop: threading.Event = stop) -> None:
-            with suppress(OSError, http.client.HTTPException, AssertionError):
-                user = bench.user(name)
-                while not stop.is_set() and (record := pending(user, where)):
-                    if answer(user, record["id"]) == 201:
-                        kept[name].add(record["id"])
-
-        def push_on(number: int = number) -> None:
-            with suppress(Exception):  # the server dies under it
-                more = make_dataset(bench, connect(bench), "bench-killed")
-                argilla.push_records(more, make_records(range(60), f"kill{number}"))
-
-        with ThreadPoolExecutor() as pool:
-            jobs = [pool.submit(rate, name) for name in names] + [pool.submit(push_on)]
-            time.sleep(random.uniform(0.3, 1.5))
-            os.kill(bench.status()["pid"], signal.SIGKILL)
-            stop.set()
-            for job in jobs:
-                job.result()
-        with closing(sqlite3.connect(bench.folder / "argilla.db")) as database:
-            sql_functions.add_to(database)
-            broken += database.execute("PRAGMA integrity_check").fetchone()[0] != "ok"
-            broken += not search_index.is_whole(database)
+        kill_at_work(bench, where, kept, number)
+        broken += count_broken(bench)
         restarts.append(timed(lambda: bench.command("start", "--port", "0")))
         lost += count_lost(bench, where, kept)
         wrong += count_wrong_statuses(bench)
@@ -433,6 +404,43 @@ def kill(bench: Bench) -> None:
         f"restart p50 {statistics.median(restarts):.1f} s"
     )
     bench.note("kill -9 in mid-write", "whole, none lost", "", measured, not broken + lost + wrong)
+
+
+def kill_at_work(bench: Bench, dataset: str, kept: dict[str, set[str]], number: int) -> None:
+    """Let raters answer and the SDK push, and kill the server under them."""
+    from labeling import argilla
+
+    stop = threading.Event()
+
+    def rate(name: str) -> None:
+        with suppress(OSError, http.client.HTTPException, AssertionError):
+            user = bench.user(name)
+            while not stop.is_set() and (record := pending(user, dataset)):
+                if answer(user, record["id"]) == 201:
+                    kept[name].add(record["id"])
+
+    def push_on() -> None:
+        with suppress(Exception):  # the server dies under it
+            more = make_dataset(bench, connect(bench), "bench-killed")
+            argilla.push_records(more, make_records(range(60), f"kill{number}"))
+
+    with ThreadPoolExecutor() as pool:
+        jobs = [pool.submit(rate, name) for name in kept] + [pool.submit(push_on)]
+        time.sleep(random.uniform(0.3, 1.5))
+        os.kill(bench.status()["pid"], signal.SIGKILL)
+        stop.set()
+        for job in jobs:
+            job.result()
+
+
+def count_broken(bench: Bench) -> int:
+    """1 for a database that is not whole, and 1 for a search index that is not."""
+    from labeling.server.inside.search import search_index, sql_functions
+
+    with closing(sqlite3.connect(bench.folder / "argilla.db")) as database:
+        sql_functions.add_to(database)
+        whole = database.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+        return (not whole) + (not search_index.is_whole(database))
 
 
 def count_lost(bench: Bench, dataset: str, kept: dict[str, set[str]]) -> int:

@@ -17,6 +17,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +76,19 @@ def align(seed: int, limit: int) -> dict[str, Any]:
     return read(campaign / "review" / "summary.json")
 
 
+def beside_aligned(name: str, shared: Sequence[str]) -> Path:
+    """A campaign whose ``shared`` folders are those that `make align` left."""
+    aligned, campaign = ROOT / "runs" / "asdfg", ROOT / "runs" / name
+    campaign.mkdir(exist_ok=True)
+    for folder in shared:
+        if not (campaign / folder).exists():
+            (campaign / folder).symlink_to(aligned / folder)
+    return campaign
+
+
 def climb(seed: int, limit: int, by: str) -> dict[str, Any]:
     """Run PPO or RLOO with one seed on what `make align` left; return the review's summary."""
-    campaign, aligned = ROOT / "runs" / f"asdfg-{by}{seed}", ROOT / "runs" / "asdfg"
-    campaign.mkdir(exist_ok=True)
-    for name in ("data", "sft", "reward"):
-        if not (campaign / name).exists():
-            (campaign / name).symlink_to(aligned / name)
+    campaign = beside_aligned(f"asdfg-{by}{seed}", ("data", "sft", "reward"))
     words = ["--run_dir", campaign, "--config"]
     run(f"rlhf.{by}", *words, CONFIGS / f"{by}.yaml", "--seed", seed)
     words += [CONFIGS / "review.yaml", "--limit", limit, "--seeds", seed, "--models", "sft", by]

@@ -51,7 +51,10 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast, Qwen3Config
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -279,7 +282,7 @@ def make_task(folder: Path, shape: str) -> dict[str, Any]:
     }
 
 
-def make_tokenizer(vocabulary: int) -> Any:
+def make_tokenizer(vocabulary: int) -> "PreTrainedTokenizerFast":
     """A word is a token, so that both sides score the same tokens: TRL's ids, ours the text."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -301,7 +304,11 @@ def make_tokenizer(vocabulary: int) -> Any:
 
 
 def write_policy(
-    config: Any, tokenizer: Any, rows: Sequence[Any], folder: Path, draw: random.Random
+    config: "Qwen3Config",
+    tokenizer: "PreTrainedTokenizerFast",
+    rows: Sequence[dict[str, Any]],
+    folder: Path,
+    draw: random.Random,
 ) -> None:
     """Random weights, fine-tuned for some seconds to answer with spoken words and to end.
 
@@ -346,7 +353,7 @@ def write_policy(
     tokenizer.save_pretrained(folder)
 
 
-def write_reward(config: Any, tokenizer: Any, folder: Path) -> None:
+def write_reward(config: "Qwen3Config", tokenizer: "PreTrainedTokenizerFast", folder: Path) -> None:
     """A reward model by hand: of the words that the writer says, half pay and half cost.
 
     Its first layer attends to all tokens alike and writes the mean of what they are worth, 1, -1 or

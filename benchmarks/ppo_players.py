@@ -13,12 +13,18 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 ROOT = Path(__file__).resolve().parent.parent
+Task = dict[str, Any]  # what `benchmarks/ppo.py` asks for
+Points = list[tuple[float, float]]  # KL and score of each rollout
+Measured = Callable[[Callable], Callable]  # a training, under the clock
 
 
-def ours(task: dict[str, Any], measured: Callable) -> list[tuple[float, float]]:
+def ours(task: Task, measured: Measured) -> Points:
     """`python -m rlhf.ppo`, as it is called, with its loop under the clock."""
     sys.path.insert(0, str(ROOT))
     import rlhf.online.trainer  # noqa: F401
@@ -27,8 +33,26 @@ def ours(task: dict[str, Any], measured: Callable) -> list[tuple[float, float]]:
     from rlhf.online import stage as online
 
     online.train = measured(online.train)
-    sizes = task["sizes"]
-    flags = {
+    flags = flags_of(task, task["sizes"])
+    sys.argv = ["rlhf.ppo", *(str(word) for key in flags for word in (f"--{key}", flags[key]))]
+    try:
+        runs.command(ppo.main)
+    except SystemExit as ended:
+        if ended.code:
+            raise
+    lines = (Path(task["folder"]) / "ppo" / "rollouts.jsonl").read_text().splitlines()
+    # One more is made after training.
+    rollouts = [json.loads(line) for line in lines][: task["sizes"]["rollouts"]]
+    return [(each["kl"], each["score"]) for each in rollouts]
+
+
+def flags_of(task: Task, sizes: dict[str, int]) -> dict[str, object]:
+    """Our command's settings."""
+    lora = {
+        **{"use_peft": "true", "lora_target_modules": "all-linear", "lora_r": task["lora"]},
+        **{"lora_alpha": 2 * task["lora"], "lora_dropout": 0},
+    }
+    return {
         "model_name_or_path": task["policy"],
         "reward_model": task["reward"],
         "rewards": task["rewards"],
@@ -58,22 +82,10 @@ def ours(task: dict[str, Any], measured: Callable) -> list[tuple[float, float]]:
         "logging_steps": 1000,
         "save_strategy": "no",
         "report_to": "none",
-    }
-    if task["lora"]:
-        flags |= {"use_peft": "true", "lora_target_modules": "all-linear"}
-        flags |= {"lora_r": task["lora"], "lora_alpha": 2 * task["lora"], "lora_dropout": 0}
-    sys.argv = ["rlhf.ppo", *(str(word) for key in flags for word in (f"--{key}", flags[key]))]
-    try:
-        runs.command(ppo.main)
-    except SystemExit as ended:
-        if ended.code:
-            raise
-    lines = (Path(task["folder"]) / "ppo" / "rollouts.jsonl").read_text().splitlines()
-    rollouts = [json.loads(line) for line in lines][: sizes["rollouts"]]  # the last: after training
-    return [(each["kl"], each["score"]) for each in rollouts]
+    } | (lora if task["lora"] else {})
 
 
-def trl(task: dict[str, Any], measured: Callable) -> list[tuple[float, float]]:
+def trl(task: Task, measured: Measured) -> Points:
     """TRL's trainer as its own script sets it up, but that the critic starts where ours does."""
     import datasets
     import torch
@@ -87,67 +99,69 @@ def trl(task: dict[str, Any], measured: Callable) -> list[tuple[float, float]]:
 
     train, sizes = measured(PPOTrainer.train), task["sizes"]
     tokenizer = AutoTokenizer.from_pretrained(task["policy"], padding_side="left")
-    rows = [json.loads(line) for line in Path(task["prompts"]).read_text().splitlines()]
-    asked = [
-        {
-            "input_ids": tokenizer.apply_chat_template(
-                row["prompt"], add_generation_prompt=True, return_dict=False
-            )
-        }
-        for row in rows
-    ]
     fp32: dict[str, Any] = {"dtype": torch.float32}
-    policy = AutoModelForCausalLM.from_pretrained(task["policy"], **fp32)
-    scored = AutoModelForSequenceClassification
-    critic = scored.from_pretrained(task["policy"], num_labels=1, **fp32)
+
+    def policy() -> Any:
+        return AutoModelForCausalLM.from_pretrained(task["policy"], **fp32)
+
+    def scored(folder: str) -> Any:
+        model = AutoModelForSequenceClassification
+        return model.from_pretrained(folder, num_labels=1, **fp32)
+
+    critic = scored(task["policy"])
     torch.nn.init.zeros_(critic.score.weight)
-    lora = None
-    if task["lora"]:
-        lora = LoraConfig(
-            r=task["lora"],
-            lora_alpha=2 * task["lora"],
-            target_modules="all-linear",
-            task_type="CAUSAL_LM",
-        )
-    config = PPOConfig(
-        output_dir=task["folder"],
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        seed=task["seed"],
-        # A batch that is accumulated is stepped too rarely: the whole rollout is one, and is cut.
-        per_device_train_batch_size=sizes["answers"],
-        gradient_accumulation_steps=1,
-        num_mini_batches=sizes["answers"] // sizes["mini_batch"],
-        local_rollout_forward_batch_size=sizes["forward"],
-        num_ppo_epochs=sizes["epochs"],
-        total_episodes=sizes["rollouts"] * sizes["answers"],
-        response_length=sizes["longest"],
-        stop_token="eos",
-        temperature=1.0,
-        learning_rate=task["rate"],
-        lr_scheduler_type="constant",
-        kl_coef=task["beta"],
-        vf_coef=0.1,
-        cliprange_value=1e9,
-        num_sample_generations=0,
-        save_strategy="no",
-        logging_steps=1,
-        report_to="none",
-    )
+    wide = {"lora_alpha": 2 * task["lora"], "target_modules": "all-linear"}
+    lora = LoraConfig(r=task["lora"], task_type="CAUSAL_LM", **wide) if task["lora"] else None
     trainer = PPOTrainer(
-        args=config,
+        args=PPOConfig(**settings_of(task, sizes)),
         processing_class=tokenizer,
-        model=policy,
-        ref_model=None if lora else AutoModelForCausalLM.from_pretrained(task["policy"], **fp32),
-        reward_model=scored.from_pretrained(task["reward"], num_labels=1, **fp32),
+        model=policy(),
+        ref_model=None if lora else policy(),
+        reward_model=scored(task["reward"]),
         value_model=critic,
-        train_dataset=datasets.Dataset.from_list(asked),
+        train_dataset=datasets.Dataset.from_list(prompts_of(task, tokenizer)),
         peft_config=lora,
     )
     train(trainer)
     logged = [entry for entry in trainer.state.log_history if "objective/kl" in entry]
     return [(entry["objective/kl"], entry["objective/scores"]) for entry in logged]
+
+
+def prompts_of(task: Task, tokenizer: "PreTrainedTokenizerBase") -> list[dict[str, list[int]]]:
+    """The prompts as TRL's trainer takes them. Shape: (tokens,) each."""
+    rows = [json.loads(line) for line in Path(task["prompts"]).read_text().splitlines()]
+    render = {"add_generation_prompt": True, "return_dict": False}
+    return [{"input_ids": tokenizer.apply_chat_template(row["prompt"], **render)} for row in rows]
+
+
+def settings_of(task: Task, sizes: dict[str, int]) -> dict[str, Any]:
+    """TRL's settings that make it the same training as ours."""
+    return {
+        "output_dir": task["folder"],
+        "use_cpu": True,
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "seed": task["seed"],
+        # A batch that is accumulated is stepped too rarely: the whole rollout is one, and is cut.
+        "per_device_train_batch_size": sizes["answers"],
+        "gradient_accumulation_steps": 1,
+        "num_mini_batches": sizes["answers"] // sizes["mini_batch"],
+        "local_rollout_forward_batch_size": sizes["forward"],
+        "num_ppo_epochs": sizes["epochs"],
+        "total_episodes": sizes["rollouts"] * sizes["answers"],
+        "response_length": sizes["longest"],
+        "stop_token": "eos",
+        "temperature": 1.0,
+        "learning_rate": task["rate"],
+        "lr_scheduler_type": "constant",
+        "kl_coef": task["beta"],
+        "vf_coef": 0.1,
+        "cliprange_value": 1e9,
+        "num_sample_generations": 0,
+        "save_strategy": "no",
+        "logging_steps": 1,
+        "report_to": "none",
+    }
 
 
 def main() -> None:
@@ -158,7 +172,7 @@ def main() -> None:
     def measured(train: Callable) -> Callable:
         imported = of_process("VmRSS")
 
-        def timed(*words: Any) -> Any:
+        def timed(*words: object) -> object:
             began = time.perf_counter()
             result = train(*words)
             told["seconds"] = time.perf_counter() - began

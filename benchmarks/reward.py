@@ -15,8 +15,6 @@ missed.
 """
 
 import argparse
-import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +22,10 @@ from statistics import fmean
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.demonstration import beside_aligned, read, run  # noqa: E402
+
 CONFIG = ROOT / "configs" / "asdfg" / "reward.yaml"
 Found = dict[str, Any]  # evaluation.json, and the manifest under "manifest"
 
@@ -77,29 +79,15 @@ AIMS: dict[str, tuple[str, Callable[[Found], float], Callable[[float], bool]]] =
 }
 
 
-def split_anew(seed: int) -> Path:
-    """A campaign with the model and the ratings of `make align`, and no reward model yet."""
-    aligned, campaign = ROOT / "runs" / "asdfg", ROOT / "runs" / f"asdfg-reward{seed}"
-    campaign.mkdir(exist_ok=True)
-    for name in ("sft", "ratings", "preferences"):
-        if not (campaign / name).exists():
-            (campaign / name).symlink_to(aligned / name)
-    return campaign
-
-
 def measure(seed: int, campaign: Path) -> Found:
     """Train one seed, if it is not trained, and read what is known of it.
 
     Raises:
         CalledProcessError: the stage failed, and has said why.
     """
-    words = ["--run_dir", str(campaign), "--config", str(CONFIG), "--seed", str(seed)]
-    print(f"\n$ python -m reward {' '.join(words)}", flush=True)
-    subprocess.run([sys.executable, "-m", "reward", *words], cwd=ROOT, check=True)
+    run("reward", "--run_dir", campaign, "--config", CONFIG, "--seed", seed)
     folder = campaign / "reward"
-    found = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    return {**found, "manifest": manifest}
+    return {**read(folder / "evaluation.json"), "manifest": read(folder / "manifest.json")}
 
 
 def report(seeds: dict[int, Found]) -> bool:
@@ -125,7 +113,9 @@ def main() -> int:
     parser.add_argument("--same_ratings", action="store_true", help="of make align, for every seed")
     words = parser.parse_args()
     campaigns = {
-        seed: split_anew(seed) if words.same_ratings else ROOT / "runs" / f"asdfg-seed{seed}"
+        seed: beside_aligned(f"asdfg-reward{seed}", ("sft", "ratings", "preferences"))
+        if words.same_ratings
+        else ROOT / "runs" / f"asdfg-seed{seed}"
         for seed in words.seeds
     }
     return 0 if report({seed: measure(seed, folder) for seed, folder in campaigns.items()}) else 2

@@ -18,6 +18,8 @@ import jinja2
 from inhouse.errors import InputError
 from inhouse.records import Message, plain
 
+IGNORED = -100  # the label that torch's loss leaves out
+
 
 @dataclass(frozen=True)
 class Rendered:
@@ -32,9 +34,9 @@ class Rendered:
 
     @property
     def labels(self) -> list[int]:
-        """Token ids where supervised and -100, the loss's ignore index, elsewhere."""
+        """Token ids where supervised and :data:`IGNORED` elsewhere."""
         pairs = zip(self.ids, self.supervised, strict=True)
-        return [token if counts else -100 for token, counts in pairs]
+        return [token if counts else IGNORED for token, counts in pairs]
 
 
 def check_tokenizer(tokenizer: Any, source: str) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from collections.abc import Iterator, Sequence
 
-from inhouse.errors import InputError
+from inhouse.errors import InputError, nearest
 
 
 def parse_words(
@@ -25,9 +24,8 @@ def parse_words(
     if unknown:
         options = sorted(set(_options(parser, parsed)))
         word = unknown[0].split("=")[0]
-        like = [option for option in options if option.startswith(word)]
-        like = like or difflib.get_close_matches(word, options, n=1)
-        hint = f"did you mean {like[0]}?" if like else f"there are {', '.join(options)}"
+        like = nearest(word, options)
+        hint = f"did you mean {like}?" if like else f"there are {', '.join(options)}"
         raise InputError(f"unrecognized {unknown[0]!r}: {hint}")
     return parsed
 

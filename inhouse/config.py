@@ -15,7 +15,6 @@ the last part of ``--run_dir``, and ``configs/<stage>.yaml`` if there is none.
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import itertools
 import json
@@ -27,7 +26,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_type_hints
 
-from inhouse.errors import InputError
+from inhouse.errors import InputError, nearest
 from inhouse.strict_yaml import line_of, load_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,12 +36,15 @@ ROOT = Path(__file__).resolve().parent.parent
 class Stage:
     """A command of the suite: its folder and config name, how it is called, what it is for.
 
-    ``held_out`` is True for what may read held-out data; every other stage is refused it.
+    ``reads`` is what it reads without ``--dataset_name``, below the run's folder, and ``mend`` how
+    to get that. ``held_out`` is True for what may read held-out data; every other is refused it.
     """
 
     name: str
     command: str
     about: str
+    reads: str = ""
+    mend: str = ""
     held_out: bool = False
 
 
@@ -62,6 +64,51 @@ class RunOptions:
     )
     allow_network: bool = field(
         default=False, metadata={"help": "Let models and data be fetched from the hub."}
+    )
+
+
+@dataclass
+class DataOptions:
+    """What a stage reads."""
+
+    dataset_name: str | None = field(
+        default=None, metadata={"help": "The records to read; else RUN_DIR/{reads}."}
+    )
+
+
+@dataclass
+class HoldOutOptions:
+    """Which records are kept out of training."""
+
+    held_out_share: float = field(
+        default=0.05,
+        metadata={"help": "Share of prompts kept out of training, to measure on."},
+    )
+    leave_out_long: bool = field(
+        default=False,
+        metadata={"help": "Leave out records over max_length, counted, instead of stopping."},
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.held_out_share < 1:
+            raise ValueError(f"held_out_share is {self.held_out_share}: give 0 or more, below 1")
+
+
+@dataclass
+class PrivacyOptions:
+    """What the scan for personal data goes by, and whether its findings stop a training."""
+
+    allow_unscrubbed: bool = field(
+        default=False,
+        metadata={"help": "Train on personal data that the scan finds; the manifest says so."},
+    )
+    personal_data_allow: str | None = field(
+        default=None,
+        metadata={"help": "The firm's own public contacts, one a line: nobody's personal data."},
+    )
+    personal_data_ner: str | None = field(
+        default=None,
+        metadata={"help": "A folder with a model that labels names, for the scan of the data."},
     )
 
 
@@ -114,18 +161,9 @@ def parse(
 
     kinds = (RunOptions, *own, *_import(trl))
     parser = _parser(stage, kinds)
-    actions = {action.dest: action for action in parser._actions}
-    known = set(actions)
-    optional = _may_be_unset(kinds)
-    for key, value in from_yaml.items():
-        where = f"{config_file}, line {lines[key]}: "
-        if key not in known:
-            raise InputError(where + _unknown(key, known))
-        if value is None and key not in optional:
-            raise InputError(f"{where}{key} has no value: give one, or leave the line out")
-        if isinstance(value, list) and actions[key].nargs not in ("+", "*"):
-            raise InputError(f"{where}{key} takes one value, found a list: {list(value)}")
+    known = {action.dest for action in parser._actions}
     parser.origin = (config_file, lines)
+    _check_yaml(parser, from_yaml, _may_be_unset(kinds))
     settings = _parse_strictly(parser, _flags(from_yaml), known)
     settings |= {key: None for key, value in from_yaml.items() if value is None}
     parser.origin = (None, {})
@@ -202,6 +240,20 @@ def _parser(stage: Stage, kinds: tuple[Any, ...]) -> Any:
     return parser
 
 
+def _check_yaml(parser: Any, from_yaml: dict[str, Any], optional: set[str]) -> None:
+    """What the flags that a YAML file is turned into would not show."""
+    file, lines = parser.origin
+    actions = {action.dest: action for action in parser._actions}
+    for key, value in from_yaml.items():
+        where = f"{file}, line {lines[key]}: "
+        if key not in actions:
+            raise InputError(where + _unknown(key, set(actions)))
+        if value is None and key not in optional:
+            raise InputError(f"{where}{key} has no value: give one, or leave the line out")
+        if isinstance(value, list) and actions[key].nargs not in ("+", "*"):
+            raise InputError(f"{where}{key} takes one value, found a list: {list(value)}")
+
+
 def _parse_strictly(parser: Any, words: list[str], known: set[str]) -> dict[str, Any]:
     namespace, unknown = parser.parse_known_args(words)
     for word in unknown:
@@ -212,8 +264,8 @@ def _parse_strictly(parser: Any, words: list[str], known: set[str]) -> dict[str,
 
 
 def _unknown(key: str, known: set[str], dashes: str = "") -> str:
-    near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.5)
-    hint = f"; did you mean {dashes}{near[0]}?" if near else ""
+    near = nearest(key, known, cutoff=0.5)
+    hint = f"; did you mean {dashes}{near}?" if near else ""
     return f"unknown key {dashes}{key}{hint} (--help_all lists all keys)"
 
 
@@ -318,7 +370,8 @@ def _print_help(
             needed = entry.default is MISSING and entry.default_factory is MISSING
             default = " (needed)" if needed else f" (default: {entry.default})"
             shown = "" if entry.default is MISSING and not needed else default
-            print(f"  --{entry.name}{shown}\n      {entry.metadata.get('help', '')}")
+            about = entry.metadata.get("help", "").replace("{reads}", stage.reads)
+            print(f"  --{entry.name}{shown}\n      {about}")
     if trl:
         print(f"\nand every key of TRL's {', '.join(trl)}: {stage.command} --help_all")
     raise SystemExit(0)

@@ -58,19 +58,23 @@ def lines(
         f'<g transform="rotate(-90)">{_text(-HEIGHT / 2, 14, y_label, anchor="middle")}</g>'
     )
     for number, (name, points) in enumerate(kept.items()):
-        colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
-        places = [at(x, y) for x, y in points]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        style = f'stroke="{colour}" stroke-width="1.6" stroke-dasharray="{dash}"'
-        body.append(f'<polyline points="{path}" fill="none" {style}/>')
-        if len(places) <= 12:
-            body += [
-                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.4" fill="{colour}"/>' for x, y in places
-            ]
         beside = WIDTH - RIGHT - 130 * (len(kept) - number)
-        body.append(f'<path d="M{beside} 12h18" {style}/>')
-        body.append(_text(beside + 23, 16, name))
+        body += _line(number, name, [at(x, y) for x, y in points], beside)
     return _svg(body, WIDTH, HEIGHT)
+
+
+def _line(number: int, name: str, places: Points, beside: float) -> list[str]:
+    """A chart's line, its dots where they are few, and its place in the legend."""
+    colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
+    style = f'stroke="{colour}" stroke-width="1.6" stroke-dasharray="{dash}"'
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    dots = places if len(places) <= 12 else ()
+    return [
+        f'<polyline points="{path}" fill="none" {style}/>',
+        *(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.4" fill="{colour}"/>' for x, y in dots),
+        f'<path d="M{beside} 12h18" {style}/>',
+        _text(beside + 23, 16, name),
+    ]
 
 
 def page(title: str, charts: Sequence[str]) -> str:

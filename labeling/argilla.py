@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from argilla._exceptions import (
 )
 
 from inhouse.errors import InputError
+from inhouse.records import CandidatePair, plain
 
 CREDENTIALS = ".argilla/credentials.json"
 START = "python -m labeling.server start"
@@ -77,7 +78,9 @@ def explained(access: Access) -> Iterator[None]:
     """Turn what goes wrong on the way to a server into a message that says how to mend it."""
     try:
         yield
-    except (UnauthorizedError, ArgillaCredentialsError):
+    except (UnauthorizedError, ArgillaCredentialsError, httpx.HTTPStatusError) as error:
+        if isinstance(error, httpx.HTTPStatusError) and error.response.status_code != 401:
+            raise
         raise InputError(
             f"Argilla at {access.url} refuses the key: check ARGILLA_API_KEY"
         ) from None
@@ -90,12 +93,6 @@ def explained(access: Access) -> Iterator[None]:
             f"no Argilla answers at {access.url} ({error}): start it with `{START}`, or set "
             "ARGILLA_API_URL to one that runs"
         ) from None
-    except httpx.HTTPStatusError as error:
-        if error.response.status_code == 401:
-            raise InputError(
-                f"Argilla at {access.url} refuses the key: check ARGILLA_API_KEY"
-            ) from None
-        raise
     except json.JSONDecodeError:
         raise InputError(
             f"what answers at {access.url} is no Argilla: check ARGILLA_API_URL"
@@ -189,6 +186,19 @@ def pairs_settings(guidelines: str, rule_ids: list[str], answers_per_pair: int) 
     )
 
 
+def pair_record(pair: CandidatePair) -> rg.Record:
+    """A pair as raters see it: the fields of :func:`pairs_settings`, and its topic to search by."""
+    return rg.Record(
+        id=pair.id,
+        fields={
+            "prompt": plain(pair.prompt),
+            "response_a": pair.response_a,
+            "response_b": pair.response_b,
+        },
+        metadata={"topic": str(pair.metadata.get("topic", "none"))},
+    )
+
+
 def find_dataset(client: rg.Argilla, name: str, workspace: str) -> rg.Dataset | None:
     """The data set of that name in that workspace, or None."""
     with warnings.catch_warnings():
@@ -239,6 +249,14 @@ def external_ids(client: rg.Argilla, dataset: rg.Dataset) -> set[str]:
 def push_records(dataset: rg.Dataset, records: Iterable[rg.Record], batch_size: int = 100) -> None:
     """Add records, or update those with the same id, so that a second push changes nothing."""
     dataset.records.log(list(records), batch_size=batch_size)
+
+
+def push_pairs(client: rg.Argilla, dataset: rg.Dataset, pairs: Sequence[CandidatePair]) -> None:
+    """Add the pairs that the data set lacks."""
+    there = external_ids(client, dataset)
+    push_records(dataset, [pair_record(pair) for pair in pairs if pair.id not in there])
+    missing = {pair.id for pair in pairs} - external_ids(client, dataset)
+    assert not missing, f"Argilla did not keep {sorted(missing)[:3]}"
 
 
 def pairs_dataset_name(rules_hash: str) -> str:

@@ -19,16 +19,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inhouse import run as runs
-from inhouse.config import Stage, parse
+from inhouse.config import DataOptions, Stage, parse
 from inhouse.errors import InputError
 from inhouse.records import CandidatePair, Finding, Journal, Prompt, content_id, plain, read
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
     from compliance.rules.house_rules import HouseRules
     from inhouse.generation.sample import Reply
 
 STAGE = Stage(
-    "candidates", "python -m labeling.candidates", "several answers a prompt, paired for raters"
+    "candidates",
+    "python -m labeling.candidates",
+    "several answers a prompt, paired for raters",
+    reads="data/prompts.jsonl",
+    mend="give your prompts with --dataset_name (the demonstration house makes its own: "
+    "`python -m examples.asdfg.prepare`)",
 )
 
 
@@ -36,12 +43,9 @@ STAGE = Stage(
 class CandidateOptions:
     """What is asked, of which model, and how often."""
 
-    house_rules: str = field(metadata={"help": "The house rules' YAML file."})
+    house_rules: str = field(metadata={"help": "The house rules: a YAML file or a folder."})
     model_name_or_path: str | None = field(
         default=None, metadata={"help": "The model that answers; else RUN_DIR/sft."}
-    )
-    dataset_name: str | None = field(
-        default=None, metadata={"help": "Prompts; else RUN_DIR/data/prompts.jsonl."}
     )
     samples_per_prompt: int = field(
         default=4, metadata={"help": "Answers sampled to each prompt, at least 2."}
@@ -67,33 +71,19 @@ class CandidateOptions:
 
 def main() -> None:
     """Config, prompts, model, sample, pair, finish."""
-    parsed = parse(STAGE, CandidateOptions)
-    options, own = parsed
-    campaign = Path(options.run_dir)
-    model_path = own.model_name_or_path or runs.require(
-        campaign / "sft", f"run `python -m sft --run_dir {campaign}` first"
-    )
-    source = own.dataset_name or runs.require(
-        campaign / "data" / "prompts.jsonl",
-        "give your prompts with --dataset_name (the demonstration house makes its own: "
-        "`python -m examples.asdfg.prepare`)",
-    )
-    inputs = {
-        "model_name_or_path": model_path,
-        "dataset_name": source,
-        "house_rules": own.house_rules,
-    }
+    parsed = parse(STAGE, DataOptions, CandidateOptions)
+    options, data, own = parsed
+    inputs = find_inputs(Path(options.run_dir), data.dataset_name, own)
     run = runs.open_run(STAGE, options, parsed.settings, inputs)
 
     from compliance.rules import house_rules
     from inhouse import chat
-    from inhouse.generation import sample
     from inhouse.models.load import load_causal_lm, load_tokenizer
 
     rules = house_rules.load(own.house_rules)
-    prompts = read(source, Prompt)
-    tokenizer = load_tokenizer(str(model_path))
-    model = load_causal_lm(str(model_path))
+    prompts = read(inputs["dataset_name"], Prompt)
+    folder = str(inputs["model_name_or_path"])
+    tokenizer, model = load_tokenizer(folder), load_causal_lm(folder)
     rows = [chat.prompt_ids(tokenizer, record.prompt) for record in prompts]
     if options.dry_run:
         print(f"{len(prompts)} prompts, {own.samples_per_prompt} answers each; the first:")
@@ -101,17 +91,62 @@ def main() -> None:
         return
 
     run.start()
+    pairs = sample_pairs(run, model, tokenizer, prompts, rows, rules, own)
+    if not pairs:
+        raise InputError("every prompt got the same answer each time: nothing to compare")
+    paired = {pair.metadata["prompt_index"] for pair in pairs}
+    run.finish(
+        config=(options, data, own),
+        seed=own.seed,
+        metrics={
+            "prompts": len(prompts),
+            "pairs": len(pairs),
+            "prompts_without_a_pair": len(prompts) - len(paired),
+        },
+        next_command="python -m labeling.server start, then python -m labeling.push",
+    )
+
+
+def find_inputs(
+    campaign: Path, dataset_name: str | None, own: CandidateOptions
+) -> dict[str, str | Path]:
+    """What is read, by the setting that names it.
+
+    Raises:
+        InputError: the model or the prompts are neither named nor in the campaign.
+    """
+    mend = f"run `python -m sft --run_dir {campaign}` first"
+    return {
+        "model_name_or_path": own.model_name_or_path or runs.require(campaign / "sft", mend),
+        "dataset_name": dataset_name or runs.require(campaign / STAGE.reads, STAGE.mend),
+        "house_rules": own.house_rules,
+    }
+
+
+def sample_pairs(
+    run: runs.Run,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    rows: Sequence[list[int]],
+    rules: HouseRules,
+    own: CandidateOptions,
+) -> list[CandidatePair]:
+    """Sample answers to every prompt; the pairs go to ``candidates.jsonl`` batch by batch.
+
+    Args:
+        run: goes on where it stood.
+        rows: the prompts as token ids. Shape: (tokens,) each.
+    """
+    from inhouse.generation import sample
+
+    hashes = {entry["name"]: entry["sha256"][:12] for entry in run.inputs}
     sampled_from = {
-        "model": next(i["sha256"][:12] for i in run.inputs if i["name"] == "model_name_or_path"),
+        "model": hashes["model_name_or_path"],
         "temperature": own.temperature,
         "seed": own.seed,
     }
-    seen: Counter[str] = Counter()
-    repeats = []  # how many equal prompts stand before each: their pairs have ids of their own
-    for record in prompts:
-        name = content_id(plain(record.prompt))
-        repeats.append(seen[name])
-        seen[name] += 1
+    repeats = repeats_of(prompts)
     journal = Journal(run.path("candidates.jsonl"), CandidatePair)
     known = {pair.metadata["prompt_index"] for pair in journal.records}
     for batch in sample.replies(
@@ -128,25 +163,20 @@ def main() -> None:
     ):
         for index, replies in batch.items():
             if index not in known:
-                journal.append(
-                    pair_up(
-                        index, prompts[index], replies, rules, sampled_from, own, repeats[index]
-                    )
-                )
-    pairs = journal.finish()
-    if not pairs:
-        raise InputError("every prompt got the same answer each time: nothing to compare")
-    run.finish(
-        config=(options, own),
-        seed=own.seed,
-        metrics={
-            "prompts": len(prompts),
-            "pairs": len(pairs),
-            "prompts_without_a_pair": len(prompts)
-            - len({pair.metadata["prompt_index"] for pair in pairs}),
-        },
-        next_command="python -m labeling.server start, then python -m labeling.push",
-    )
+                prompt, repeat = prompts[index], repeats[index]
+                journal.append(pair_up(index, prompt, replies, rules, sampled_from, own, repeat))
+    return journal.finish()
+
+
+def repeats_of(prompts: Sequence[Prompt]) -> list[int]:
+    """How many equal prompts stand before each: their pairs have ids of their own."""
+    seen: Counter[str] = Counter()
+    repeats = []
+    for record in prompts:
+        name = content_id(plain(record.prompt))
+        repeats.append(seen[name])
+        seen[name] += 1
+    return repeats
 
 
 def pair_up(

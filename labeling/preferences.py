@@ -104,21 +104,17 @@ def decide(pairs: dict[str, CandidatePair], ratings: Sequence[Rating]) -> list[P
     Raises:
         InputError: a rating of a pair that is not among the candidates.
     """
-    votes: dict[str, list[Rating]] = defaultdict(list)
-    for rating in ratings:
-        if rating.pair_id not in pairs:
-            raise InputError(f"a rating of pair {rating.pair_id}, which no candidate has")
-        votes[rating.pair_id].append(rating)
     preferences = []
-    for name, cast in sorted(votes.items()):
-        counts = Counter(rating.choice for rating in cast)
-        if 2 * max(counts["a"], counts["b"]) <= len(cast):
+    for name, cast in sorted(by_pair(ratings).items()):
+        if name not in pairs:
+            raise InputError(f"a rating of pair {name}, which no candidate has")
+        winner = majority(cast)
+        if winner is None:
             continue
-        winner = "a" if counts["a"] > counts["b"] else "b"
-        wins, losses = max(counts["a"], counts["b"]), min(counts["a"], counts["b"])
+        loser = "b" if winner == "a" else "a"
+        wins, losses = (sum(rating.choice == side for rating in cast) for side in (winner, loser))
         pair = pairs[name]
         answers = {"a": pair.response_a, "b": pair.response_b}
-        loser = "b" if winner == "a" else "a"
         preferences.append(
             Preference(
                 prompt=pair.prompt,
@@ -132,6 +128,20 @@ def decide(pairs: dict[str, CandidatePair], ratings: Sequence[Rating]) -> list[P
             )
         )
     return preferences
+
+
+def by_pair(ratings: Sequence[Rating]) -> dict[str, list[Rating]]:
+    """The ratings of each pair."""
+    cast: dict[str, list[Rating]] = defaultdict(list)
+    for rating in ratings:
+        cast[rating.pair_id].append(rating)
+    return cast
+
+
+def majority(cast: Sequence[Rating]) -> str | None:
+    """The answer that more than half of a pair's raters chose, if any; a tie is no answer."""
+    choice, count = Counter(rating.choice for rating in cast).most_common(1)[0]
+    return choice if choice != "tie" and 2 * count > len(cast) else None
 
 
 def veto(pairs: dict[str, CandidatePair], decided: Sequence[Preference]) -> list[Preference]:
@@ -169,16 +179,12 @@ def measure_agreement(ratings: Sequence[Rating], decided: Sequence[Preference]) 
         if overlap.any() and varied
         else None  # nobody rated what another did, or all said the same: alpha has no value
     )
-    chosen = {preference.pair_id: preference for preference in decided}
+    winners = {name: majority(cast) for name, cast in by_pair(ratings).items()}
+    chosen = {preference.pair_id for preference in decided}
     with_majority: dict[str, list[bool]] = {name: [] for name in raters}
-    majority = {rating.pair_id: Counter[str]() for rating in ratings}
-    for rating in ratings:
-        majority[rating.pair_id][rating.choice] += 1
     for rating in ratings:
         if rating.pair_id in chosen:
-            counts = majority[rating.pair_id]
-            winner = "a" if counts["a"] > counts["b"] else "b"
-            with_majority[rating.rater].append(rating.choice == winner)
+            with_majority[rating.rater].append(rating.choice == winners[rating.pair_id])
     return {
         "krippendorff_alpha": alpha,
         "ratings": len(ratings),

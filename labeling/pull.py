@@ -11,29 +11,34 @@ Records out: rating, in ``runs/<name>/ratings/pull-NNNN/ratings.jsonl``. Raters 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inhouse import run as runs
-from inhouse.config import Stage, parse
+from inhouse.config import DataOptions, Stage, parse
 from inhouse.errors import InputError
-from inhouse.files import sha256
 from inhouse.records import CandidatePair, Rating, read, to_line, write
 
-STAGE = Stage("pull", "python -m labeling.pull", "raters' answers come back as a snapshot")
+if TYPE_CHECKING:
+    from labeling.argilla import Access
+
+STAGE = Stage(
+    "pull",
+    "python -m labeling.pull",
+    "raters' answers come back as a snapshot",
+    reads="candidates/candidates.jsonl",
+    mend="run `python -m labeling.candidates` first",
+)
 
 
 @dataclass
 class PullOptions:
-    """From which Argilla."""
+    """Of which data set, and from which Argilla."""
 
     house_rules: str = field(
-        metadata={"help": "The house rules' YAML file; its hash names the data set."}
-    )
-    dataset_name: str | None = field(
-        default=None, metadata={"help": "Pairs; else RUN_DIR/candidates/candidates.jsonl."}
+        metadata={"help": "The house rules: a YAML file or a folder; its hash names the data set."}
     )
     credentials: str = field(
         default=".argilla/credentials.json",
@@ -43,33 +48,19 @@ class PullOptions:
 
 def main() -> None:
     """Config, sign in, read every answer, write the snapshot, finish."""
-    parsed = parse(STAGE, PullOptions)
-    options, own = parsed
+    parsed = parse(STAGE, DataOptions, PullOptions)
+    options, data, own = parsed
     campaign = Path(options.run_dir)
-    source = own.dataset_name or runs.require(
-        campaign / "candidates" / "candidates.jsonl", "run `python -m labeling.candidates` first"
-    )
+    source = data.dataset_name or runs.require(campaign / STAGE.reads, STAGE.mend)
 
+    from compliance.rules import rule_files
     from labeling import argilla
 
-    rules_hash = sha256(runs.require(own.house_rules, "give the rules that were pushed"))
+    pushed = runs.require(own.house_rules, "give the rules that were pushed")
+    rules_hash = rule_files.rules_hash(pushed)
     access = argilla.find_access(own.credentials)
-    client = argilla.connect(access)
-    with argilla.explained(access):
-        name = argilla.pairs_dataset_name(rules_hash)
-        dataset = argilla.find_dataset(client, name, campaign.name)
-        if dataset is None:
-            raise InputError(
-                f"Argilla at {access.url} has no data set {name} in workspace {campaign.name}: "
-                "run `python -m labeling.push` first (with --overwrite if it was pushed to "
-                "another server)"
-            )
-        ratings = ratings_of(argilla.records_with_responses(client, dataset), rules_hash)
-    known = {pair.id for pair in read(source, CandidatePair)}
-    strange = sum(rating.pair_id not in known for rating in ratings)
-    if strange:
-        print(f"{strange} answers are to pairs that {source} does not hold: left out")
-    ratings = [rating for rating in ratings if rating.pair_id in known]
+    name = argilla.pairs_dataset_name(rules_hash)
+    ratings = to_known_pairs(answers_in(access, name, campaign.name, rules_hash), source)
     if not ratings:
         raise InputError(f"nobody has answered in {name} yet: raters sign in at {access.url}")
     if options.dry_run:
@@ -81,7 +72,7 @@ def main() -> None:
     run.start()
     write(run.path("ratings.jsonl"), ratings)
     run.finish(
-        config=(options, own),
+        config=(options, data, own),
         metrics={
             "ratings": len(ratings),
             "pairs": len({rating.pair_id for rating in ratings}),
@@ -90,6 +81,35 @@ def main() -> None:
         },
         next_command="python -m labeling.preferences",
     )
+
+
+def answers_in(access: Access, name: str, workspace: str, guidelines: str) -> list[Rating]:
+    """Every rating that a data set holds.
+
+    Raises:
+        InputError: there is no such data set, or no Argilla that lets us read it.
+    """
+    from labeling import argilla
+
+    client = argilla.connect(access)
+    with argilla.explained(access):
+        dataset = argilla.find_dataset(client, name, workspace)
+        if dataset is None:
+            raise InputError(
+                f"Argilla at {access.url} has no data set {name} in workspace {workspace}: run "
+                "`python -m labeling.push` first (with --overwrite if it was pushed to another "
+                "server)"
+            )
+        return ratings_of(argilla.records_with_responses(client, dataset), guidelines)
+
+
+def to_known_pairs(ratings: Sequence[Rating], source: str | Path) -> list[Rating]:
+    """The ratings of the pairs in a file; how many others there are is said."""
+    known = {pair.id for pair in read(source, CandidatePair)}
+    kept = [rating for rating in ratings if rating.pair_id in known]
+    if strange := len(ratings) - len(kept):
+        print(f"{strange} answers are to pairs that {source} does not hold: left out")
+    return kept
 
 
 def ratings_of(records: Iterable[dict[str, Any]], guidelines: str) -> list[Rating]:
@@ -103,7 +123,8 @@ def ratings_of(records: Iterable[dict[str, Any]], guidelines: str) -> list[Ratin
             ratings.append(
                 Rating(
                     pair_id=record["external_id"],
-                    # Argilla keeps a deleted user's answers without the user.
+                    # Of a user who was deleted, an Argilla before its migration d00f819ccc67 (June
+                    # 2024) keeps the answers, without the user. Ours deletes them with the user.
                     rater=pseudonym(response["user_id"] or response["id"]),
                     choice=answers["preferred"],
                     score_a=answers.get("score_a"),

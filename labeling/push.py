@@ -15,20 +15,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from inhouse import run as runs
-from inhouse.config import Stage, parse
-from inhouse.records import CandidatePair, plain, read
+from inhouse.config import DataOptions, Stage, parse
+from inhouse.records import CandidatePair, read
 
-STAGE = Stage("push", "python -m labeling.push", "candidate pairs go to Argilla")
+STAGE = Stage(
+    "push",
+    "python -m labeling.push",
+    "candidate pairs go to Argilla",
+    reads="candidates/candidates.jsonl",
+    mend="run `python -m labeling.candidates` first",
+)
 
 
 @dataclass
 class PushOptions:
-    """Which pairs, to which Argilla, and how many answers each."""
+    """Under which rules, to which Argilla, and how many answers each."""
 
-    house_rules: str = field(metadata={"help": "The house rules' YAML file."})
-    dataset_name: str | None = field(
-        default=None, metadata={"help": "Pairs; else RUN_DIR/candidates/candidates.jsonl."}
-    )
+    house_rules: str = field(metadata={"help": "The house rules: a YAML file or a folder."})
     answers_per_pair: int = field(
         default=3, metadata={"help": "Raters who compare each pair; then it leaves the queues."}
     )
@@ -40,18 +43,14 @@ class PushOptions:
 
 def main() -> None:
     """Config, pairs, sign in, create the data set, push, finish."""
-    parsed = parse(STAGE, PushOptions)
-    options, own = parsed
+    parsed = parse(STAGE, DataOptions, PushOptions)
+    options, data, own = parsed
     campaign = Path(options.run_dir)
-    source = own.dataset_name or runs.require(
-        campaign / "candidates" / "candidates.jsonl", "run `python -m labeling.candidates` first"
-    )
+    source = data.dataset_name or runs.require(campaign / STAGE.reads, STAGE.mend)
     inputs = {"dataset_name": source, "house_rules": own.house_rules}
 
-    import argilla as rg  # takes a second to import, and --help must not
-
     from compliance.rules import house_rules
-    from labeling import argilla
+    from labeling import argilla  # takes a second to import, and --help must not
 
     rules = house_rules.load(own.house_rules)
     pairs = read(source, CandidatePair)
@@ -77,27 +76,9 @@ def main() -> None:
                 own.answers_per_pair,
             ),
         )
-        there = argilla.external_ids(client, dataset)
-        argilla.push_records(
-            dataset,
-            [
-                rg.Record(
-                    id=pair.id,
-                    fields={
-                        "prompt": plain(pair.prompt),
-                        "response_a": pair.response_a,
-                        "response_b": pair.response_b,
-                    },
-                    metadata={"topic": str(pair.metadata.get("topic", "none"))},
-                )
-                for pair in pairs
-                if pair.id not in there
-            ],
-        )
-        missing = {pair.id for pair in pairs} - argilla.external_ids(client, dataset)
-    assert not missing, f"Argilla did not keep {sorted(missing)[:3]}"
+        argilla.push_pairs(client, dataset, pairs)
     run.finish(
-        config=(options, own),
+        config=(options, data, own),
         metrics={
             "url": access.url,
             "workspace": campaign.name,

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from inhouse.command_line import parse_words
 from inhouse.errors import InputError
@@ -26,6 +26,8 @@ from inhouse.records import Finding, Message
 from inhouse.run import command, require
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
     from compliance.rules.house_rules import HouseRules
 
 RED, PLAIN = "\033[1;31m", "\033[0m"
@@ -127,8 +129,8 @@ class Speaker:
     """A model and its side of the conversation."""
 
     name: str
-    model: Any
-    tokenizer: Any
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
     context: int | None
     messages: list[Message]
     full: bool = False

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from compliance.rules.house_rules import HouseRules
+from inhouse import pages
 from inhouse.records import Output, content_id, plain
 from review.summary import HELD_OUT, STORY_GREEDY
 
@@ -33,27 +32,18 @@ def render_report(
     provenance: dict[str, Any],
 ) -> str:
     """The whole page as text."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
-    return environment.get_template("report.html.jinja").render(
+    names = list(summary["models"])
+    told = compare(outputs, STORY_GREEDY, names, 0)
+    return pages.render(
+        Path(__file__).with_name("report.html.jinja"),
         campaign=campaign,
         summary=summary,
-        names=list(summary["models"]),
+        names=names,
         measures=TITLES,
         rules=rules,
         rule_by_id={rule.id: rule for rule in rules.rules},
-        comparisons=compare(outputs, HELD_OUT, list(summary["models"]), summary["seeds"][0]),
-        story=[
-            row
-            for row in compare(outputs, STORY_GREEDY, list(summary["models"]), 0)
-            if row["prompt"] == provenance["opening"]
-        ],
+        comparisons=compare(outputs, HELD_OUT, names, summary["seeds"][0]),
+        story=[row for row in told if row["prompt"] == provenance["opening"]],
         judged=any("hidden_standard" in measured for measured in summary["models"].values()),
         provenance=provenance,
         segments=segments,
@@ -83,12 +73,9 @@ def segments(output: Output) -> list[tuple[str, list[str]]]:
     text = output.response
     if not text:  # an empty answer may lack what is always due
         return [("", list(dict.fromkeys(f.rule for f in output.findings)))]
-    cuts = {0, len(text)}
-    for finding in output.findings:
-        cuts |= {finding.start, finding.end}
-    marks = sorted(cuts)
+    cuts = {0, len(text)}.union(*((f.start, f.end) for f in output.findings))
     pieces = []
-    for start, end in itertools.pairwise(marks):
+    for start, end in itertools.pairwise(sorted(cuts)):
         broken = [f.rule for f in output.findings if f.start <= start and end <= f.end]
         pieces.append((text[start:end], list(dict.fromkeys(broken))))
     return pieces

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from compliance.rules.house_rules import HouseRules
 
 MEASURES = ("any_violation", "tone_violation", "helpful", "end_token")
+PROMPTED = "base_prompted"  # the base, when it is told what the others have learned
 HELD_OUT, STORY, STORY_GREEDY = "held_out", "story", "story_greedy"  # Output.split
 
 

@@ -22,10 +22,11 @@ from compliance.rules.house_rules import load as load_rules
 from inhouse.generation.score import Scored, Scorer
 from inhouse.judge import Judge, find_judge
 from inhouse.statistics import rate
+from inhouse.training.data import prompt_key
 from reward import probe
-from reward.best_of import curve
 from reward.calibrate import cross_fitted, ece, reliability, share_of_votes
-from reward.split import Pair, Split, prompt_key, votes_beside, votes_of_others
+from reward.probe import rate_of
+from reward.split import Pair, Split, votes_beside, votes_of_others
 from reward.votes import agreement, clustered_rate
 
 Rate = dict[str, float]
@@ -52,22 +53,24 @@ class Measured:
         return [pair.votes for pair in self.pairs]
 
     @property
+    def both(self) -> list[tuple[Scored, Scored]]:
+        """Each pair's chosen and rejected."""
+        return list(zip(self.chosen, self.rejected, strict=True))
+
+    @property
     def right(self) -> list[bool]:
         """Whether ``chosen`` scores higher; an equal score is not."""
-        pairs = zip(self.chosen, self.rejected, strict=True)
-        return [chosen.score > rejected.score for chosen, rejected in pairs]
+        return [chosen.score > rejected.score for chosen, rejected in self.both]
 
     @property
     def in_order(self) -> list[float]:
         """All scores, each chosen before its rejected. Shape: (2 · pairs,)."""
-        pairs = zip(self.chosen, self.rejected, strict=True)
-        return [scored.score for pair in pairs for scored in pair]
+        return [scored.score for pair in self.both for scored in pair]
 
     @property
     def differences(self) -> np.ndarray:
         """Chosen minus rejected, by head. Shape: (pairs, heads)."""
-        pairs = zip(self.chosen, self.rejected, strict=True)
-        return np.array([np.subtract(c.heads, r.heads) for c, r in pairs])
+        return np.array([np.subtract(c.heads, r.heads) for c, r in self.both])
 
 
 @dataclass(frozen=True)
@@ -109,31 +112,12 @@ def evaluate(
     """Everything that the held-out pairs say about a scorer whose temperature is fitted."""
     labels = share_of_votes(held_out.votes)
     probability = cross_fitted(held_out.differences, labels)
-
-    def others(pair: Pair) -> list[int]:
-        return votes_of_others(pair, split.rater)
-
-    def one(pair: Pair) -> list[int]:
-        return [vote for name, vote in pair.votes.items() if vote and name == split.rater]
-
-    def beside(pair: Pair) -> list[int]:
-        return votes_beside(pair, split.rater or "")
-
-    right = held_out.right
+    rules = yardsticks.rules
     sides = (split.train, split.left_out, split.held_out)
     everyone = [pair.votes for side in sides for pair in side]
     return {
-        "accuracy": {
-            "held_out_prompts": side_with(held_out, others),
-            "held_out_raters": side_with(held_out, one) if split.rater else None,
-            "other_raters_there": side_with(held_out, beside) if split.rater else None,
-            "preferences": rate(sum(right), len(right)),
-            "trained_on": side_with(trained, others),
-            "by_topic": by_topic(held_out),
-            "by_rule": by_rule(held_out, yardsticks.rules) if yardsticks.rules else {},
-            "by_length": by_length(held_out),
-        },
-        "rule_titles": titles(yardsticks.rules),
+        "accuracy": accuracy(held_out, trained, split.rater, rules),
+        "rule_titles": {rule.id: rule.title for rule in rules.rules} if rules else {},
         "agreement_ceiling": clustered_rate(agreement(everyone)),
         "shuffled_control": None,
         "temperature": scorer.calibration.temperature,
@@ -152,14 +136,40 @@ def evaluate(
     }
 
 
+def accuracy(
+    held_out: Measured, trained: Measured, rater: str | None, rules: HouseRules | None
+) -> dict[str, Any]:
+    """How often the scorer is right: by whose votes, and on which pairs."""
+
+    def others(pair: Pair) -> list[int]:
+        return votes_of_others(pair, rater)
+
+    def one(pair: Pair) -> list[int]:
+        return [vote for name, vote in pair.votes.items() if vote and name == rater]
+
+    def beside(pair: Pair) -> list[int]:
+        return votes_beside(pair, rater or "")
+
+    return {
+        "held_out_prompts": side_with(held_out, others),
+        "held_out_raters": side_with(held_out, one) if rater else None,
+        "other_raters_there": side_with(held_out, beside) if rater else None,
+        "preferences": rate_of(np.array(held_out.right)),
+        "trained_on": side_with(trained, others),
+        "by_topic": by_topic(held_out),
+        "by_rule": by_rule(held_out, rules) if rules else {},
+        "by_length": by_length(held_out),
+    }
+
+
 def best_of(
     scorer: Scorer, pairs: Sequence[Pair], yardsticks: Yardsticks, seed: int
 ) -> list[dict[str, float]]:
     """The best-of-n curve on the held-out prompts, if it is asked for."""
     if not yardsticks.best_of:
         return []
-    prompts = {prompt_key(pair.record): pair.record.prompt for pair in pairs}
-    return curve(
+    prompts = {prompt_key(pair.record.prompt): pair.record.prompt for pair in pairs}
+    return probe.curve(
         scorer,
         yardsticks.writer,
         list(prompts.values()),
@@ -200,11 +210,6 @@ def by_rule(measured: Measured, rules: HouseRules) -> dict[str, Rate]:
     return _grouped(rows)
 
 
-def titles(rules: HouseRules | None) -> dict[str, str]:
-    """What each house rule is called."""
-    return {rule.id: rule.title for rule in rules.rules} if rules else {}
-
-
 def by_length(measured: Measured) -> dict[str, Rate]:
     """Accuracy by thirds of the pairs' length, both answers together."""
     tokens = [sum(map(len, pair.row.values())) for pair in measured.pairs]
@@ -225,12 +230,11 @@ def ties(measured: Measured, probability: np.ndarray) -> dict[str, Any]:
     """Whether the scorer is less sure where a rater saw no difference, and its own ties."""
     confidence = np.maximum(probability, 1 - probability)
     tied = np.array([0 in pair.votes.values() for pair in measured.pairs])
-    equal = zip(measured.chosen, measured.rejected, strict=True)
     return {
         "pairs_with_a_tie": int(tied.sum()),
         "confidence_there": float(confidence[tied].mean()) if tied.any() else None,
         "confidence_elsewhere": float(confidence[~tied].mean()) if (~tied).any() else None,
-        "equal_scores": sum(chosen.score == rejected.score for chosen, rejected in equal),
+        "equal_scores": sum(chosen.score == other.score for chosen, other in measured.both),
     }
 
 
@@ -238,19 +242,12 @@ def abstention(scorer: Scorer, measured: Measured, probability: np.ndarray) -> d
     """How often the scorer says that it does not know, and its accuracy where it does know."""
     least = scorer.calibration.min_confidence
     sure = np.maximum(probability, 1 - probability) >= least
-    right = np.array(measured.right)
+    right, answers = np.array(measured.right), (*measured.chosen, *measured.rejected)
     return {
         "min_confidence": least,
-        "pairs": rate(int((~sure).sum()), len(sure)),
-        "accuracy_where_sure": rate(int(right[sure].sum()), int(sure.sum()))
-        if sure.any()
-        else None,
-        "accuracy_where_not": rate(int(right[~sure].sum()), int((~sure).sum()))
-        if not sure.all()
-        else None,
-        "answers": rate(
-            sum(scored.abstained for scored in (*measured.chosen, *measured.rejected)),
-            2 * len(measured.pairs),
-        ),
-        "mean_spread": fmean(s.spread for s in (*measured.chosen, *measured.rejected)),
+        "pairs": rate_of(~sure),
+        "accuracy_where_sure": rate_of(right[sure]),
+        "accuracy_where_not": rate_of(right[~sure]),
+        "answers": rate_of(np.array([scored.abstained for scored in answers])),
+        "mean_spread": fmean(scored.spread for scored in answers),
     }

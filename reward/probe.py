@@ -1,21 +1,35 @@
-"""What should not move a score: padding, neighbours, other words for the same thing, length."""
+"""Experiments on a scorer: what should not move a score, and what climbing it comes to.
+
+Padding, neighbours, other words for the same thing and length should not matter.
+
+The model that the scorer started from answers held-out prompts; the best of n by the scorer is what
+a policy would become that climbs it by KL = log n - (n - 1) / n nats (Stiennon et al. 2020,
+https://arxiv.org/abs/2009.01325, appendix G.3). Where the scorer's own mean goes on rising and the
+judge's does not, the scorer is being fooled (Gao et al. 2023, https://arxiv.org/abs/2210.10760).
+"""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from inhouse.chat import reply_ids
+from inhouse.chat import prompt_ids, reply_ids
+from inhouse.errors import InputError
+from inhouse.generation import sample
 from inhouse.generation.score import Scored, Scorer, head_scores
+from inhouse.judge import Judge
+from inhouse.models.load import load_causal_lm
 from inhouse.records import Message
 from inhouse.statistics import rate
 from reward.split import Pair
 
 PROBED = 32  # pairs that are paraphrased
 ALONE = 16  # answers that are scored alone, which is slow
+PROMPTS = 24  # held-out prompts that are answered
 
 # The same thing said otherwise. Each is applied wherever it fits.
 SAME_MEANING = (
@@ -80,18 +94,8 @@ def _paraphrased(scorer: Scorer, pairs: Sequence[Pair], before: np.ndarray) -> d
             prompt, reply = reply_ids(scorer.tokenizer, pair.record.prompt, other)
             rows.append(prompt + reply)
     after = _normalised(scorer, rows, None)
-    same = sum(
-        (b[0] > b[1]) == (a[0] > a[1]) for b, a in zip(_twos(before), _twos(after), strict=True)
-    )
-    return {
-        "moved": float(np.abs(after - before).mean()),
-        "order_kept": rate(int(same), len(pairs)),
-    }
-
-
-def _twos(values: np.ndarray) -> np.ndarray:
-    """Shape: (pairs, 2), chosen before rejected."""
-    return values.reshape(-1, 2)
+    won, wins = (values[::2] > values[1::2] for values in (before, after))
+    return {"moved": float(np.abs(after - before).mean()), "order_kept": rate_of(won == wins)}
 
 
 def length_bias(
@@ -110,8 +114,8 @@ def length_bias(
     right = score > 0
     return {
         "partial_correlation": _partial(score, length),
-        "shorter_won": _rate(right[length < 0]),
-        "longer_won": _rate(right[length > 0]),
+        "shorter_won": rate_of(right[length < 0]),
+        "longer_won": rate_of(right[length > 0]),
     }
 
 
@@ -126,5 +130,75 @@ def _partial(score: np.ndarray, length: np.ndarray) -> float | None:
     return float((r[0, 1] - r[0, 2] * r[1, 2]) / below**0.5) if below > 1e-12 else None
 
 
-def _rate(right: np.ndarray) -> dict[str, float] | None:
+def rate_of(right: np.ndarray) -> dict[str, float] | None:
+    """The rate of what is True, with its exact bounds; None of nothing. Shape: (n,)."""
     return rate(int(right.sum()), len(right)) if len(right) else None
+
+
+# --- climbing it ---------------------------------------------------------------------------------
+
+
+def curve(
+    scorer: Scorer,
+    writer: str,
+    prompts: Sequence[Sequence[Message]],
+    judge: Judge | None,
+    *,
+    n: int,
+    max_new_tokens: int,
+    seed: int,
+) -> list[dict[str, float]]:
+    """For n = 1, 2, 4 …: KL in nats, the scorer's mean for the best of n, the judge's win rate.
+
+    ``judge`` is the share of times that the judge prefers the best of n to another answer of the
+    same model to the same prompt, so 0.5 at n = 1.
+    """
+    prompts = prompts[:PROMPTS]
+    answers: dict[int, list[str]] = {}
+    for batch in sample.replies(
+        load_causal_lm(writer),
+        scorer.tokenizer,
+        [prompt_ids(scorer.tokenizer, prompt) for prompt in prompts],
+        samples=n,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+        batch_size=max(1, 128 // n),
+        title="best of n",
+    ):
+        answers |= {index: [reply.text for reply in said] for index, said in batch.items()}
+    # An answer without text cannot be scored: its prompt is left out.
+    whole = [(prompts[index], texts) for index, texts in sorted(answers.items()) if all(texts)]
+    if not whole:
+        raise InputError(f"{writer} wrote no {n} answers to any held-out prompt: look at it first")
+    flat = [(prompt, text) for prompt, texts in whole for text in texts]
+    proxies = np.array(scorer.score(flat, title="scoring them")).reshape(-1, n)
+    wins = [_win_rates(judge, *asked) if judge else [math.nan] * n for asked in whole]
+    return table(proxies, np.array(wins), judged=judge is not None)
+
+
+def _win_rates(judge: Judge, prompt: Sequence[Message], texts: Sequence[str]) -> list[float]:
+    """How often the judge prefers each answer to the others."""
+    rates = []
+    for at, text in enumerate(texts):
+        others = [other for number, other in enumerate(texts) if number != at]
+        rates.append(sum(judge(prompt, text, other) for other in others) / len(others))
+    return rates
+
+
+def table(proxies: np.ndarray, wins: np.ndarray, *, judged: bool) -> list[dict[str, float]]:
+    """The expected best of every n out of N answers, exactly. Shapes: (prompts, N).
+
+    Of N answers in order of the proxy, the i-th from below is the best of a random n with
+    probability C(i - 1, n - 1) / C(N, n).
+    """
+    count = proxies.shape[1]
+    order = np.argsort(proxies, axis=1)
+    proxies, wins = (np.take_along_axis(values, order, 1) for values in (proxies, wins))
+    rows = []
+    for n in [2**power for power in range(int(math.log2(count)) + 1)]:
+        weights = np.array([math.comb(rank, n - 1) / math.comb(count, n) for rank in range(count)])
+        row: dict[str, Any] = {"n": n, "kl": math.log(n) - (n - 1) / n}
+        row["proxy"] = float((proxies * weights).sum(1).mean())
+        row["judge"] = float((wins * weights).sum(1).mean()) if judged else None
+        rows.append(row)
+    return rows

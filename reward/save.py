@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from peft import PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 from inhouse.errors import InputError
 from inhouse.generation.score import Calibration, head_scores
 from inhouse.models.load import load_reward_model, save_model
@@ -14,8 +17,8 @@ TOLERANCE = 1e-6  # float32 outputs of the same weights on the same rows, in the
 
 
 def save(
-    model: Any,
-    tokenizer: Any,
+    model: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
     calibration: Calibration,
     folder: Path,
     rows: Sequence[list[int]],
@@ -29,9 +32,9 @@ def save(
         InputError: what was written scores otherwise than what was trained.
     """
     pad = tokenizer.pad_token_id
-    inner = model.get_base_model() if hasattr(model, "peft_config") else model
-    inner.config.pad_token_id = pad  # plain transformers finds the last token by it
-    inner.config.reward = calibration.stored()
+    config: Any = (model.get_base_model() if isinstance(model, PeftModel) else model).config
+    config.pad_token_id = pad  # plain transformers finds the last token by it
+    config.reward = calibration.stored()
     before = head_scores(model, rows, pad)
     save_model(model, tokenizer, folder)
     again = load_reward_model(str(folder), dtype=model.dtype).to(model.device)

@@ -16,8 +16,7 @@ import torch
 from peft import PeftModel
 from trl import RewardTrainer
 
-from inhouse.chat import common_prefix
-from inhouse.training.unpadded import MASKED_BACK_ENDS, TOLERANCE, Item, lay_out, model_inputs
+from inhouse.training.unpadded import lay_out, model_inputs, pairs_by_prefix, refusal
 
 SIDES = ("chosen_ids", "rejected_ids")
 PROBE = 8  # tokens at each end of a row that is tried
@@ -53,27 +52,6 @@ def below_the_heads(model: Any) -> Any:
     return inner.base_model
 
 
-def pairs(batch: Batch) -> list[Item]:
-    """The items of TRL's batch, whose first half is chosen and second half rejected rows.
-
-    A row's last token is its own, even where it stands in the other row too.
-    """
-    masked = zip(batch["input_ids"].tolist(), batch["attention_mask"].tolist(), strict=True)
-    rows = [ids[: sum(mask)] for ids, mask in masked]
-    half = len(rows) // 2
-    items: list[Item] = []
-    for number, (chosen, rejected) in enumerate(zip(rows[:half], rows[half:], strict=True)):
-        shared = min(common_prefix(chosen, rejected), len(chosen) - 1, len(rejected) - 1)
-        items.append(
-            [
-                (number, 0, shared),
-                (number, shared, len(chosen)),
-                (number + half, shared, len(rejected)),
-            ]
-        )
-    return items
-
-
 @contextmanager
 def shared_prompts(below: Any, batch: Batch) -> Iterator[None]:
     """While it lasts, the layers below the heads run this batch with each prompt once."""
@@ -82,7 +60,7 @@ def shared_prompts(below: Any, batch: Batch) -> Iterator[None]:
     wider = torch.nn.functional.pad(ids, (0, 1))  # the place behind a row's last token is scored
     labels = torch.full_like(wider, -100)
     labels[every, lengths] = 0
-    layout = lay_out(labels.cpu(), pairs(batch))
+    layout = lay_out(labels.cpu(), pairs_by_prefix(batch["attention_mask"], ids))
     given, scored = model_inputs(below, wider, layout), layout.scored.to(ids.device)
 
     def laid_out(_module: Any, _positional: Any, named: dict[str, Any]) -> Any:
@@ -111,27 +89,16 @@ def shared_prompts(below: Any, batch: Batch) -> Iterator[None]:
 def why_not(
     model: Any, training: Any, rows: Sequence[dict[str, list[int]]], collate: Callable[..., Batch]
 ) -> str:
-    """What keeps a model from running batches laid out anew; empty where it can.
-
-    Whether positions and mask are heeded is tried on the model itself, on two short pairs.
-    """
-    attention, known = model.config._attn_implementation, model.config.get_text_config().to_dict()
-    window = known.get("sliding_window") or known.get("attention_chunk_size")
-    name = type(below_the_heads(model)).__name__
-    if attention not in MASKED_BACK_ENDS:
-        return f"attention {attention} takes no mask of one's own"
-    if window and any(len(ids) > window for row in rows for ids in row.values()):
-        return f"{name} attends to {window} tokens only, and some rows have more"
-    if training.torch_compile:
-        return "torch_compile is set"
+    """What keeps a model from running batches laid out anew; empty where it can."""
     tried = [{side: ids[:PROBE] + ids[-PROBE:] for side, ids in row.items()} for row in rows[:2]]
-    try:
-        apart = largest_difference(model, collate(tried))
-    except Exception as error:  # a foreign model that was never meant to be asked like this
-        return f"{name} does not run so ({type(error).__name__}: {error})"
-    if not apart <= TOLERANCE[model.dtype]:
-        return f"{name} answers otherwise so (scores differ by {apart:.2g} of the largest)"
-    return ""
+    longest = max(len(ids) for row in rows for ids in row.values())
+    return refusal(
+        below_the_heads(model),
+        training,
+        longest,
+        "scores",
+        lambda: largest_difference(model, collate(tried)),
+    )
 
 
 def largest_difference(model: Any, batch: Batch) -> float:

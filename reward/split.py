@@ -14,7 +14,8 @@ from typing import Any
 
 from inhouse.chat import reply_ids
 from inhouse.errors import InputError
-from inhouse.records import Preference, content_id
+from inhouse.records import Preference
+from inhouse.training.data import prompt_key
 from reward.votes import find_rater
 
 Row = dict[str, list[int]]
@@ -90,11 +91,6 @@ def tokenise(
     return rows, cut
 
 
-def prompt_key(record: Preference) -> str:
-    """A prompt's identity: case and white space do not make it another."""
-    return content_id([(m.role, " ".join(m.content.casefold().split())) for m in record.prompt])
-
-
 def split(pairs: Sequence[Pair], held_out_share: float, held_out_rater: str | None = None) -> Split:
     """Pairs apart by a hash of their prompt, and the held-out rater's votes out of training.
 
@@ -107,7 +103,7 @@ def split(pairs: Sequence[Pair], held_out_share: float, held_out_rater: str | No
     train: list[Pair] = []
     held_out: list[Pair] = []
     for pair in pairs:
-        side = int(prompt_key(pair.record), 16) / 16**12 < held_out_share
+        side = int(prompt_key(pair.record.prompt), 16) / 16**12 < held_out_share
         (held_out if side else train).append(pair)
     kept: list[Pair] = []
     left_out: list[Pair] = []
@@ -155,7 +151,7 @@ def leaks(split: Split) -> dict[str, int]:
         InputError: a prompt or a pair is on both sides, so that accuracy would be memory.
     """
     sides = [split.train, split.held_out]
-    prompts = [{prompt_key(pair.record) for pair in side} for side in sides]
+    prompts = [{prompt_key(pair.record.prompt) for pair in side} for side in sides]
     rows = [{tuple(ids) for pair in side for ids in pair.row.values()} for side in sides]
     answers = [
         {m.content for pair in side for m in (*pair.record.chosen, *pair.record.rejected)}

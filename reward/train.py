@@ -18,22 +18,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inhouse import run as runs
-from inhouse.config import Stage, parse
+from inhouse.config import DataOptions, PrivacyOptions, RunOptions, Stage, parse
 
-STAGE = Stage("reward", "python -m reward", "a scorer learns what raters prefer")
+if TYPE_CHECKING:
+    from reward.split import Split
+
+STAGE = Stage(
+    "reward",
+    "python -m reward",
+    "a scorer learns what raters prefer",
+    reads="preferences/preferences.jsonl",
+    mend="run `python -m labeling.preferences` first, or give your own with --dataset_name",
+)
 
 
 @dataclass
 class RewardOptions:
     """What this stage adds to TRL's keys."""
 
-    dataset_name: str | None = field(
-        default=None,
-        metadata={"help": "Preferences; else RUN_DIR/preferences/preferences.jsonl."},
-    )
     ratings: str | None = field(
         default=None,
         metadata={"help": "ratings.jsonl; else the one that the preferences were made from."},
@@ -57,19 +62,12 @@ class RewardOptions:
         default=False,
         metadata={"help": "Cut the oldest prompt tokens of records over max_length."},
     )
-    allow_unscrubbed: bool = field(
-        default=False,
-        metadata={"help": "Train on personal data that the scan finds; the manifest says so."},
-    )
-    personal_data_allow: str | None = field(
-        default=None,
-        metadata={"help": "The firm's own public contacts, one a line: nobody's personal data."},
-    )
     shuffled_control: bool = field(
         default=True, metadata={"help": "Train once more on drawn winners: must find half of them."}
     )
     house_rules: str | None = field(
-        default=None, metadata={"help": "The house rules' YAML file, for accuracy by rule."}
+        default=None,
+        metadata={"help": "The house rules: a YAML file or a folder, for accuracy by rule."},
     )
     best_of: int = field(
         default=0,
@@ -99,64 +97,41 @@ class RewardOptions:
 
 def main() -> None:
     """Config, pairs, model, train, control, evaluate, save, finish."""
-    parsed = parse(STAGE, RewardOptions, trl=("RewardConfig", "ModelConfig"))
-    options, own, training, model_args = parsed
+    kinds = (DataOptions, PrivacyOptions, RewardOptions)
+    parsed = parse(STAGE, *kinds, trl=("RewardConfig", "ModelConfig"))
+    options, read, privacy, own, training, model_args = parsed
 
-    from compliance.privacy.supplied import Supplied
-    from inhouse.models.adapters import lora_config
-    from inhouse.models.folder import check_arguments
+    from inhouse.models.adapters import lora_config  # these take seconds, and --help must not
     from inhouse.models.load import load_tokenizer
-    from inhouse.training import loop, plan
-    from inhouse.training.options import check_settings, stage_folder
-    from inhouse.training.plan import count_parameters
+    from inhouse.training import loop
+    from inhouse.training.options import check_settings, open_stage
     from inhouse.training.sampler import order_by_epoch
     from reward import evaluate, fit, prepare
     from reward.split import leaks, split
     from reward.verdict import verdict
 
     check_settings(parsed.settings)
-    campaign = Path(options.run_dir)
-    inputs = prepare.find_inputs(campaign, own, model_args)
-    check_arguments(model_args, training)
-    folder = stage_folder(parsed, options, STAGE.name)
-    run = runs.open_run(STAGE, options, parsed.settings, inputs, folder=folder)
+    inputs = find_inputs(options, read, privacy, own, model_args, training)
+    run = open_stage(STAGE, parsed, inputs)
 
-    tokenizer = load_tokenizer(model_args.model_name_or_path)
-    prepare.check_template(tokenizer, model_args.model_name_or_path, campaign / "sft")
+    start = model_args.model_name_or_path
+    tokenizer = load_tokenizer(start)
+    prepare.check_template(tokenizer, start, Path(options.run_dir) / "sft")
     yardsticks = evaluate.Yardsticks.load(
-        own.house_rules, own.judge, own.best_of, own.max_new_tokens, model_args.model_name_or_path
+        own.house_rules, own.judge, own.best_of, own.max_new_tokens, start
     )
-    data = prepare.load(
-        tokenizer,
-        str(own.dataset_name),
-        own.ratings,
-        max_length=training.max_length,
-        truncate=own.truncate,
-        allow_unscrubbed=own.allow_unscrubbed,
-        search=Supplied.read(allow=own.personal_data_allow),
-    )
+    source, ratings = str(inputs["dataset_name"]), inputs.get("ratings")
+    data = prepare.load(tokenizer, source, ratings, training.max_length, own.truncate, privacy)
     parts = split(data.pairs, own.held_out_share, own.held_out_rater)
     leaked = leaks(parts)
     lora = lora_config(model_args, task_type="SEQ_CLS")
-    rows = [pair.row for pair in parts.train]
     model = fit.fresh(model_args, training.seed, own.ensemble)
     if options.dry_run:
-        every, trained = count_parameters(model, lora)
-        plan.show(
-            training,
-            rows=len(rows),
-            tokens=sum(len(ids) for row in rows for ids in row.values()),
-            supervised=2 * len(rows),  # the score at the last token of each answer
-            parameters=every,
-            trainable=trained,
-            folder=folder,
-            example=tokenizer.decode(rows[0]["chosen_ids"]),
-        )
+        show_plan(training, model, lora, tokenizer, parts, run.folder)
         return
 
-    run.start()
-    training.output_dir = str(run.path(runs.CHECKPOINTS))
-    trainer = fit.trainer_of(model, rows, tokenizer, training, lora)
+    loop.start(training, run)
+    trainer = fit.trainer_of(model, [pair.row for pair in parts.train], tokenizer, training, lora)
     order_by_epoch(trainer)
     metrics = loop.train(trainer, run)
     model = trainer.accelerator.unwrap_model(trainer.model)
@@ -175,6 +150,52 @@ def main() -> None:
         seed=training.seed,
         metrics=metrics | summary(evaluation),
         next_command="python -m rlhf.dpo",
+    )
+
+
+def find_inputs(
+    options: RunOptions,
+    read: DataOptions,
+    privacy: PrivacyOptions,
+    own: RewardOptions,
+    model_args: Any,
+    training: Any,
+) -> dict[str, str | Path]:
+    """What is read, by the setting that names it.
+
+    Raises:
+        InputError: a stage before this one has not run.
+    """
+    from inhouse.training import options as shared
+    from reward.votes import snapshot_of
+
+    found = shared.find_inputs(
+        *(STAGE, options.run_dir, read.dataset_name, model_args, training),
+        house_rules=own.house_rules,
+        personal_data_allow=privacy.personal_data_allow,
+        personal_data_ner=privacy.personal_data_ner,
+    )
+    ratings = own.ratings or snapshot_of(Path(found["dataset_name"]))
+    return found | ({"ratings": ratings} if ratings else {})
+
+
+def show_plan(
+    training: Any, model: Any, lora: Any, tokenizer: Any, parts: Split, folder: Path
+) -> None:
+    """Print what the run will do, and the first pair's chosen answer."""
+    from inhouse.training import plan
+
+    rows = [pair.row for pair in parts.train]
+    every, trained = plan.count_parameters(model, lora)
+    plan.show(
+        training,
+        rows=len(rows),
+        tokens=sum(len(ids) for row in rows for ids in row.values()),
+        supervised=2 * len(rows),  # the score at the last token of each answer
+        parameters=every,
+        trainable=trained,
+        folder=folder,
+        example=tokenizer.decode(rows[0]["chosen_ids"]),
     )
 
 

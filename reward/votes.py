@@ -6,7 +6,9 @@ A vote is 1 for ``chosen``, -1 against, 0 a tie.
 from __future__ import annotations
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -94,17 +96,8 @@ def votes_on(
 
 def agreement(votes: Sequence[dict[str, int]]) -> list[list[float]]:
     """For each pair, over every two raters who both chose: 1 where they chose alike, else 0."""
-    found = []
-    for cast in votes:
-        chose = [vote for vote in cast.values() if vote]
-        found.append(
-            [
-                float(chose[i] == chose[j])
-                for i in range(len(chose))
-                for j in range(i + 1, len(chose))
-            ]
-        )
-    return found
+    chose = [[vote for vote in cast.values() if vote] for cast in votes]
+    return [[float(one == other) for one, other in combinations(cast, 2)] for cast in chose]
 
 
 def find_rater(votes: Sequence[dict[str, int]], named: str | None) -> str | None:
@@ -116,18 +109,19 @@ def find_rater(votes: Sequence[dict[str, int]], named: str | None) -> str | None
     Raises:
         InputError: the rater who is named has cast none, or too few.
     """
-    counts: dict[str, int] = {}
-    alike: dict[str, list[int]] = {}
+    counts: Counter[str] = Counter()
+    alike: dict[str, list[int]] = defaultdict(list)
     for cast in votes:
         for rater, vote in cast.items():
-            counts[rater] = counts.get(rater, 0) + (vote != 0)
+            counts[rater] += vote != 0
             others = [other for name, other in cast.items() if name != rater and other and vote]
-            alike.setdefault(rater, []).extend(int(other == vote) for other in others)
+            alike[rater] += [int(other == vote) for other in others]
     if named is not None:
-        if counts.get(named, 0) < MIN_VOTES:
+        if counts[named] < MIN_VOTES:
+            listed = ", ".join(f"{rater} ({n})" for rater, n in sorted(counts.items())) or "none"
             raise InputError(
-                f"held_out_rater {named} has {counts.get(named, 0)} ratings that are no tie: at "
-                f"least {MIN_VOTES} are needed. Raters: {_listed(counts)}"
+                f"held_out_rater {named} has {counts[named]} ratings that are no tie: at least "
+                f"{MIN_VOTES} are needed. Raters: {listed}"
             )
         return named
     enough = sorted(
@@ -139,15 +133,8 @@ def find_rater(votes: Sequence[dict[str, int]], named: str | None) -> str | None
 
 def few_votes(votes: Sequence[dict[str, int]]) -> list[str]:
     """Raters with a single rating: they say nothing about a rater, and are told about."""
-    counts: dict[str, int] = {}
-    for cast in votes:
-        for rater in cast:
-            counts[rater] = counts.get(rater, 0) + 1
+    counts = Counter(rater for cast in votes for rater in cast)
     return sorted(rater for rater, count in counts.items() if count == 1)
-
-
-def _listed(counts: dict[str, int]) -> str:
-    return ", ".join(f"{rater} ({count})" for rater, count in sorted(counts.items())) or "none"
 
 
 def clustered_rate(clusters: Sequence[Sequence[float]], seed: int = 0) -> dict[str, float] | None:

@@ -12,15 +12,21 @@ chat template, ``training.svg``, ``metrics.json``, ``manifest.json``.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 from inhouse import run as runs
-from inhouse.config import Stage, parse
+from inhouse.config import DataOptions, HoldOutOptions, PrivacyOptions, Stage, parse
 from inhouse.errors import InputError
+from rlhf.offline.options import OfflineOptions
 
-STAGE = Stage("dpo", "python -m rlhf.dpo", "the model learns to prefer what raters preferred")
+STAGE = Stage(
+    "dpo",
+    "python -m rlhf.dpo",
+    "the model learns to prefer what raters preferred",
+    reads="preferences/preferences.jsonl",
+    mend="run `python -m labeling.preferences` first, or give your own with --dataset_name",
+)
 
 # TRL's losses, and where each comes from; one or several, with --loss_weights.
 LOSSES = {
@@ -50,134 +56,33 @@ ANY_DIVERGENCE = {
 class DPOOptions:
     """What this stage adds to TRL's keys."""
 
-    dataset_name: str | None = field(
-        default=None,
-        metadata={"help": "Preferences; else RUN_DIR/preferences/preferences.jsonl."},
-    )
-    house_rules: str | None = field(
-        default=None,
-        metadata={"help": "House rules: pairs whose chosen answer breaks a blocker are left out."},
-    )
-    held_out_share: float = field(
-        default=0.05,
-        metadata={"help": "Share of prompts kept out of training, to measure on."},
-    )
-    answer_prompts: int = field(
-        default=16,
-        metadata={"help": "Held-out prompts that are answered before and after; 0 for none."},
-    )
-    leave_out_long: bool = field(
-        default=False,
-        metadata={"help": "Leave out pairs over max_length, counted, instead of stopping."},
-    )
-    ref_cache_dir: str | None = field(
-        default=None,
-        metadata={"help": "Reference log-probabilities of all runs; else RUN_DIR/cache."},
-    )
-    allow_unscrubbed: bool = field(
-        default=False,
-        metadata={"help": "Train on personal data that the scan finds; the manifest says so."},
-    )
-    personal_data_allow: str | None = field(
-        default=None,
-        metadata={"help": "The firm's own public contacts, one a line: nobody's personal data."},
-    )
-    personal_data_ner: str | None = field(
-        default=None,
-        metadata={"help": "A folder with a model that labels names, for the scan of the data."},
-    )
     share_prompts: bool = field(
         default=True,
         metadata={"help": "Run a pair's prompt once for both answers, where the model allows it."},
     )
 
-    def __post_init__(self) -> None:
-        check_shares(self.held_out_share, self.answer_prompts)
-
 
 def main() -> None:
-    """Config, records, model and reference, trainer, train, save, finish."""
-    parsed = parse(STAGE, DPOOptions, trl=("DPOConfig", "ModelConfig"))
-    options, own, training, model_args = parsed
+    """Config, losses, and how preferences are learned from: the rest is as in KTO."""
+    kinds = (DataOptions, HoldOutOptions, PrivacyOptions, OfflineOptions, DPOOptions)
+    parsed = parse(STAGE, *kinds, trl=("DPOConfig", "ModelConfig"))
+    *_, own, training, _ = parsed
 
     from trl import DPOTrainer  # these take seconds, and --help must not
 
-    from compliance.privacy.supplied import Supplied
-    from inhouse.models import sharding
-    from inhouse.models.load import load_tokenizer
-    from inhouse.training import memory
-    from inhouse.training.options import check_settings, stage_folder
-    from inhouse.training.plan import count_parameters
-    from rlhf.offline import data as data_of
-    from rlhf.offline import reference, rows, shared_prompts
-    from rlhf.offline import stage as offline
+    from rlhf.offline import data, rows, shared_prompts, stage
 
-    check_settings(parsed.settings, may_shard=True)
     check_losses(training)
-    reference.check_settings(training)
-    campaign = Path(options.run_dir)
-    inputs = data_of.find_inputs(campaign, model_args, training, own)
-    folder = stage_folder(parsed, options, STAGE.name)
-    run = runs.open_run(STAGE, options, parsed.settings, inputs, folder=folder)
-
-    tokenizer = load_tokenizer(model_args.model_name_or_path)
-    source = str(inputs["dataset_name"])
-    pairs, places = data_of.read_pairs(source)
-    data = data_of.make_data(
-        tokenizer,
-        pairs,
-        places,
-        source,
-        rows.pair_row,
-        lambda pair: pair.chosen[0].content,
-        house_rules=own.house_rules,
-        max_length=training.max_length,
-        leave_out_long=own.leave_out_long,
-        held_out_share=own.held_out_share,
-        allow_unscrubbed=own.allow_unscrubbed,
-        search=Supplied.read(ner_model=own.personal_data_ner, allow=own.personal_data_allow),
+    method = stage.Method(
+        read=data.read_pairs,
+        make_columns=rows.pair_row,
+        wanted=lambda pair: pair.chosen[0].content,
+        reference_columns=("ref_chosen_logps", "ref_rejected_logps"),
+        trainer_for=shared_prompts.trainer_for if own.share_prompts else lambda *_: DPOTrainer,
+        rows_of=shared_prompts.rows_of,
+        may_shard=True,
     )
-    free = memory.free_bytes()
-    model, lora = offline.load(model_args, training, tokenizer, data)
-    sharding.begin(training)
-    share, names = own.share_prompts, ("ref_chosen_logps", "ref_rejected_logps")
-    kind = shared_prompts.trainer_for(model, training, data.rows) if share else DPOTrainer
-    run_as = shared_prompts.rows_of(kind, data.rows)
-    need = offline.check_memory(model, lora, model_args, training, run_as, free)
-    size = count_parameters(model, lora)
-    parts = (model, model_args, lora, tokenizer, data)
-    if options.dry_run:
-        trainer = offline.trial_trainer(kind, names, training, *parts)
-        offline.print_plan(trainer, size, run_as, need, tokenizer, data, folder)
-        return
-
-    run.start()
-    training.output_dir = str(run.path(runs.CHECKPOINTS))
-    start = reference.describe(model_args.model_name_or_path)
-    data_of.say(f"loss: {' + '.join(training.loss_type)}, beta {training.beta}\nreference: {start}")
-    kept = Path(own.ref_cache_dir or folder.parent / "cache")
-    cache = reference.Cache(kept, start, model_args, training)
-    trainer = offline.make_trainer(reference.prepared(kind, names, cache), training, *parts)
-    offline.print_plan(trainer, size, run_as, need, tokenizer, data, folder)
-    metrics = offline.train(trainer, run, tokenizer, data, own.answer_prompts)
-    run.finish(
-        config=tuple(parsed),
-        seed=training.seed,
-        metrics=metrics | data.told | {"reference": asdict(start)},
-        next_command="python -m review",
-    )
-
-
-def check_shares(held_out_share: float, answer_prompts: int) -> None:
-    """Refuse shares and counts that mean nothing.
-
-    Raises:
-        ValueError: names the value and what it may be.
-    """
-    if not 0 <= held_out_share < 1:
-        raise ValueError(f"held_out_share is {held_out_share}: give 0 or more, below 1")
-    if answer_prompts < 0:
-        raise ValueError(f"answer_prompts is {answer_prompts}: give 0 or more")
+    stage.align(STAGE, parsed, method)
 
 
 def check_losses(training: Any) -> None:

@@ -15,28 +15,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from inhouse import run as runs
-from inhouse.config import Stage, parse
+from inhouse.config import DataOptions, Stage, parse
+from rlhf.online.options import OnlineOptions
 
-STAGE = Stage("rloo", "python -m rlhf.rloo", "the model learns by comparing its own answers")
+STAGE = Stage(
+    "rloo",
+    "python -m rlhf.rloo",
+    "the model learns by comparing its own answers",
+    reads="data/prompts.jsonl",
+    mend="give your prompts with --dataset_name",
+)
 
 
 @dataclass
 class RLOOOptions:
-    """What this stage adds to TRL's keys."""
+    """What the watch allows."""
 
-    dataset_name: str | None = field(
-        default=None, metadata={"help": "Prompts; else RUN_DIR/data/prompts.jsonl."}
-    )
-    reward_model: str | None = field(
-        default=None, metadata={"help": "The reward model; else RUN_DIR/reward."}
-    )
-    rewards: str = field(
-        default="configs/rewards.yaml",
-        metadata={"help": "What the reward is composed of, and by which weights."},
-    )
-    house_rules: str | None = field(
-        default=None, metadata={"help": "House rules that count in the reward, and block."}
-    )
     max_kl: float = field(
         default=20.0, metadata={"help": "Nats an answer above which the policy is rolled back."}
     )
@@ -47,61 +41,24 @@ class RLOOOptions:
 
 
 def main() -> None:
-    """Config, prompts, reward, model, trainer, train, settle, save, finish."""
-    parsed = parse(STAGE, RLOOOptions, trl=("RLOOConfig", "ModelConfig"))
-    options, own, training, model_args = parsed
+    """Config, and the trainer: the rest is as in PPO."""
+    kinds = (DataOptions, OnlineOptions, RLOOOptions)
+    parsed = parse(STAGE, *kinds, trl=("RLOOConfig", "ModelConfig"))
+    *_, own, training, _ = parsed
 
-    import datasets  # these take seconds, and --help must not
+    from rlhf.online import stage  # takes seconds, and --help must not
+    from rlhf.online.watched import WatchedRLOOTrainer
 
-    from inhouse import chat, records
-    from inhouse.models.adapters import lora_config
-    from inhouse.models.load import load_causal_lm, load_tokenizer
-    from inhouse.training import loop
-    from inhouse.training.options import check_settings, stage_folder
-    from rlhf.online import checks
-    from rlhf.online import stage as online
-    from rlhf.online.rloo_trainer import WatchedRLOOTrainer
+    def cast(start: stage.Start) -> stage.Cast:
+        reward = stage.load_reward(start.inputs, None)
+        return stage.Cast(
+            start.model,
+            lambda rows: WatchedRLOOTrainer(
+                start.model, reward, own.max_kl, training, rows, start.tokenizer, start.lora
+            ),
+        )
 
-    check_settings(parsed.settings)
-    checks.check_settings(parsed.settings, training)
-    inputs = online.find_inputs(options, own, model_args, training)
-    folder = stage_folder(parsed, options, STAGE.name)
-    run = runs.open_run(STAGE, options, parsed.settings, inputs, folder=folder)
-
-    start = str(inputs["model_name_or_path"])
-    tokenizer = load_tokenizer(start)
-    longest = training.max_completion_length
-    prompts = online.read_prompts(str(inputs["dataset_name"]), tokenizer, start, longest)
-    steps = checks.check_rollouts(training, len(prompts))
-    online.find_judge(inputs, tokenizer)
-    lora = lora_config(model_args)
-    model = load_causal_lm(
-        start,
-        dtype=model_args.dtype,
-        attn_implementation=model_args.attn_implementation,
-        trainable=True,
-    )
-    first = chat.prompt_ids(tokenizer, records.Prompt(**prompts[0]).prompt)
-    checks.check_padding(model, first, tokenizer.pad_token_id, start)
-    reward = online.load_reward(inputs, None)
-    if options.dry_run:
-        online.print_plan(training, prompts, steps, model, folder, tokenizer.decode(first))
-        return
-
-    run.start()
-    training.output_dir = str(run.path(runs.CHECKPOINTS))
-    rows = datasets.Dataset.from_list(prompts)
-    trainer = WatchedRLOOTrainer(model, reward, own.max_kl, training, rows, tokenizer, lora)
-    metrics = online.train(trainer, trainer.guard, run, steps)
-    trainer.settle(prompts)
-    online.write_results(trainer.guard, run)
-    loop.save(trainer, tokenizer, run)
-    run.finish(
-        config=tuple(parsed),
-        seed=training.seed,
-        metrics=metrics | trainer.guard.metrics(),
-        next_command="python -m review",
-    )
+    stage.learn(STAGE, parsed, cast)
 
 
 if __name__ == "__main__":

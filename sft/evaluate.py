@@ -21,14 +21,14 @@ from inhouse.files import write_atomically
 from inhouse.records import positions
 from inhouse.run import is_main_process
 from inhouse.training.plan import length_classes
-from sft.prepare import Row, columns
+from sft.prepare import Row, topic_of
 
 
 def held_out(trainer: Any, rows: Sequence[Row]) -> dict[str, Any]:
     """The loss on held-out demonstrations, whole and by topic, in nats a supervised token."""
     by_topic: dict[str, list[tuple[float, int]]] = defaultdict(list)
-    for row, loss in zip(rows, losses(trainer, columns(rows)), strict=True):
-        by_topic[row.placed.topic].append(loss)
+    for row, loss in zip(rows, losses(trainer, [row.columns for row in rows]), strict=True):
+        by_topic[topic_of(row)].append(loss)
     every = [loss for group in by_topic.values() for loss in group]
     return {**_mean(every), "topics": {name: _mean(by_topic[name]) for name in sorted(by_topic)}}
 

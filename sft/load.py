@@ -9,13 +9,12 @@ from inhouse.errors import InputError
 from inhouse.models import quantised
 from inhouse.models.adapters import is_adapter, lora_config
 from inhouse.models.load import load_causal_lm
-from inhouse.run import is_main_process
 from inhouse.training import preflight
 from inhouse.training.batches import Rows
+from inhouse.training.data import TrainingData, say
 from inhouse.training.plan import count_parameters
 from sft import packing
 from sft.layers import train_only_layers
-from sft.prepare import Data
 from sft.unpadded_trainer import UnpaddedSFTTrainer
 
 
@@ -45,7 +44,7 @@ def load(model_args: Any, training: Any, train_layers: str | None) -> tuple[Any,
     return model, lora
 
 
-def add_new_tokens(model: Any, lora: Any, tokenizer: Any, data: Data) -> None:
+def add_new_tokens(model: Any, lora: Any, tokenizer: Any, data: TrainingData) -> None:
     """Let the adapter train the rows of control tokens that the model never learned.
 
     Raises:
@@ -56,7 +55,7 @@ def add_new_tokens(model: Any, lora: Any, tokenizer: Any, data: Data) -> None:
             f"train_new_tokens does not go with {type(model).__name__}, whose head has a bias: "
             "leave it out, or train the model whole, without use_peft"
         )
-    rows = [row.rendered.ids for row in data.train + data.held_out]
+    rows = [row.columns["input_ids"] for row in data.train + data.held_out]
     found = preflight.untrained_tokens(model, tokenizer, rows)
     found = {name: ids for name, ids in found.items() if not preflight.trains(model, name, lora)}
     lora.trainable_token_indices = found or None
@@ -77,14 +76,16 @@ def rows_of(kind: type, lengths: Sequence[int], training: Any) -> Rows:
     )
 
 
-def check(model: Any, lora: Any, tokenizer: Any, data: Data, packed: bool) -> dict[str, int]:
+def check(
+    model: Any, lora: Any, tokenizer: Any, data: TrainingData, packed: bool
+) -> dict[str, int]:
     """How many parameters there are and train, and whether the rows suit the model.
 
     Raises:
         InputError: tokens that the model has no embedding for, or that it never learned and will
             not; packing where attention leaks between rows.
     """
-    ids = [row.rendered.ids for row in data.train + data.held_out]
+    ids = [row.columns["input_ids"] for row in data.train + data.held_out]
     preflight.check_vocabulary(model, ids, data.source)
     preflight.check_frozen_tokens(model, tokenizer, ids, data.source, lora)
     if packed:
@@ -92,9 +93,3 @@ def check(model: Any, lora: Any, tokenizer: Any, data: Data, packed: bool) -> di
     every, trained = count_parameters(model, lora)
     say(f"trains {trained:,} of {every:,} parameters{': an adapter' if lora else ''}")
     return {"parameters": every, "trained_parameters": trained}
-
-
-def say(words: str) -> None:
-    """Print, from one process only."""
-    if is_main_process():
-        print(words)

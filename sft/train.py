@@ -13,27 +13,30 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from inhouse import run as runs
-from inhouse.config import Stage, parse
+from inhouse.config import DataOptions, HoldOutOptions, PrivacyOptions, RunOptions, Stage, parse
 from inhouse.errors import InputError
 
-STAGE = Stage("sft", "python -m sft", "a model learns the house's tone from demonstrations")
+if TYPE_CHECKING:
+    from inhouse.training.batches import Rows
+    from inhouse.training.data import TrainingData
+    from inhouse.training.memory import Load, Measured
+
+STAGE = Stage(
+    "sft",
+    "python -m sft",
+    "a model learns the house's tone from demonstrations",
+    reads="data/demonstrations.jsonl",
+    mend="give your demonstrations with --dataset_name (the demonstration house makes its own: "
+    "`python -m examples.asdfg.prepare`)",
+)
 
 
 @dataclass
 class SFTOptions:
     """What this stage adds to TRL's keys."""
 
-    dataset_name: str | None = field(
-        default=None,
-        metadata={"help": "Demonstrations; else RUN_DIR/data/demonstrations.jsonl."},
-    )
-    held_out_share: float = field(
-        default=0.05,
-        metadata={"help": "Share of demonstrations kept out of training, for the loss on them."},
-    )
     train_layers: str | None = field(
         default=None,
         metadata={
@@ -62,29 +65,9 @@ class SFTOptions:
             "training shows what was forgotten."
         },
     )
-    leave_out_long: bool = field(
-        default=False,
-        metadata={"help": "Leave out demonstrations over max_length, counted, not refuse them."},
-    )
-    token_cache: str | None = field(
-        default=None,
-        metadata={"help": "Folder that keeps token ids, so that a second run need not render."},
-    )
     drop_findings: str | None = field(
         default=None,
         metadata={"help": "House rules: demonstrations that break a blocker rule are left out."},
-    )
-    allow_unscrubbed: bool = field(
-        default=False,
-        metadata={"help": "Train on personal data that the scan finds; the manifest says so."},
-    )
-    personal_data_allow: str | None = field(
-        default=None,
-        metadata={"help": "The firm's own public contacts, one a line: nobody's personal data."},
-    )
-    personal_data_ner: str | None = field(
-        default=None,
-        metadata={"help": "A folder with a model that labels names, for the scan of the data."},
     )
     pad_batches: bool = field(
         default=False,
@@ -92,48 +75,32 @@ class SFTOptions:
     )
 
     def __post_init__(self) -> None:
-        if not 0 <= self.held_out_share < 1:
-            raise ValueError(f"held_out_share is {self.held_out_share}: give 0 or more, below 1")
         if self.early_stopping_patience < 0:
             raise ValueError(f"early_stopping_patience is {self.early_stopping_patience}: give 0+")
 
 
 def main() -> None:
     """Config, records, model, trainer, plan, train, evaluate, save, finish."""
-    parsed = parse(STAGE, SFTOptions, trl=("SFTConfig", "ModelConfig"))
-    options, own, training, model_args = parsed
+    kinds = (DataOptions, HoldOutOptions, PrivacyOptions, SFTOptions)
+    parsed = parse(STAGE, *kinds, trl=("SFTConfig", "ModelConfig"))
+    options, read, hold_out, privacy, own, training, model_args = parsed
 
-    from trl import SFTTrainer  # these take seconds, and --help must not
-
-    from compliance.privacy.supplied import Supplied
-    from inhouse.models.folder import check_arguments
-    from inhouse.models.load import load_tokenizer
-    from inhouse.token_cache import TokenCache
+    from inhouse.models.load import load_tokenizer  # these take seconds, and --help must not
     from inhouse.training import loop, memory
-    from inhouse.training.options import check_settings, stage_folder
+    from inhouse.training.options import check_settings, open_stage
     from inhouse.training.sampler import order_by_epoch
     from sft import evaluate, load, prepare
     from sft.unpadded_trainer import trainer_for
 
     check_settings(parsed.settings, may_shard=True)
-    check_arguments(model_args, training, may_quantise=True)
-    check_together(own, training, model_args)
-    inputs = find_inputs(own, options.run_dir, model_args.model_name_or_path)
-    folder = stage_folder(parsed, options, STAGE.name)
-    run = runs.open_run(STAGE, options, parsed.settings, inputs, folder=folder)
+    check_together(own, hold_out, training, model_args)
+    inputs = find_inputs(options, read, privacy, own, model_args, training)
+    run = open_stage(STAGE, parsed, inputs)
 
     tokenizer = load_tokenizer(model_args.model_name_or_path)
-    cache = TokenCache(own.token_cache)
+    source = str(inputs["dataset_name"])
     data = prepare.prepare(
-        tokenizer,
-        str(inputs["dataset_name"]),
-        cache,
-        house_rules=own.drop_findings,
-        allow_unscrubbed=own.allow_unscrubbed,
-        search=Supplied.read(ner_model=own.personal_data_ner, allow=own.personal_data_allow),
-        max_length=training.max_length,
-        leave_out_long=own.leave_out_long,
-        held_out_share=own.held_out_share,
+        tokenizer, source, hold_out, privacy, own.drop_findings, training.max_length
     )
     probe = evaluate.read_probe(tokenizer, own.probe_dataset, training.max_length)
     free = memory.free_bytes()
@@ -141,27 +108,23 @@ def main() -> None:
     if own.train_new_tokens:
         load.add_new_tokens(model, lora, tokenizer, data)
     size = load.check(model, lora, tokenizer, data, training.packing)
-    kind = SFTTrainer if own.pad_batches else trainer_for(model, training, data.ids)
+    ids = [row["input_ids"] for row in data.columns]
+    kind = trainer_for(model, training, ids, padded=own.pad_batches)
     rows = load.rows_of(kind, data.lengths, training)
     need = memory.load_of(model, training, trained=size["trained_parameters"], rows=rows)
     memory.check_estimate(need, free)
-    with tempfile.TemporaryDirectory() as unused:  # the trainer wants a folder before we have one
-        training.output_dir = unused
-        patience = own.early_stopping_patience
-        trainer = new_trainer(kind, model, lora, tokenizer, data, training, patience)
+    trainer = new_trainer(kind, model, lora, tokenizer, data, training, own.early_stopping_patience)
     measured = memory.measure(trainer, list(trainer.train_dataset), need)
-    show_plan(trainer, tokenizer, data, rows, size, folder, need, measured)
+    show_plan(trainer, tokenizer, data, rows, size, run.folder, need, measured)
     if options.dry_run:
         return
 
-    run.start()
-    cache.write()
-    training.output_dir = str(run.path(runs.CHECKPOINTS))
+    loop.start(training, run)
     before = evaluate.perplexity(trainer, probe)
     order_by_epoch(trainer)
     metrics = loop.train(trainer, run)
     metrics |= evaluate.after_training(trainer, data.held_out, probe, before)
-    metrics |= {**size, **data.counts, "memory_peak_bytes": measured.peak if measured else None}
+    metrics |= {**size, **data.told, "memory_peak_bytes": measured.peak if measured else None}
     loop.save(trainer, tokenizer, run)
     evaluate.plot(run.path("training.svg"), data.lengths, trainer.state.log_history)
     run.finish(
@@ -172,23 +135,34 @@ def main() -> None:
     )
 
 
-def find_inputs(own: SFTOptions, run_dir: str, model: str) -> dict[str, str | Path]:
+def find_inputs(
+    options: RunOptions,
+    read: DataOptions,
+    privacy: PrivacyOptions,
+    own: SFTOptions,
+    model_args: Any,
+    training: Any,
+) -> dict[str, str | Path]:
     """What is read, by the setting that names it.
 
     Raises:
         InputError: no demonstrations are named, and there are none in ``run_dir``.
     """
-    source = own.dataset_name or runs.require(
-        Path(run_dir) / "data" / "demonstrations.jsonl",
-        "give your demonstrations with --dataset_name (the demonstration house makes its own: "
-        "`python -m examples.asdfg.prepare`)",
+    from inhouse.training import options as shared
+
+    return shared.find_inputs(
+        *(STAGE, options.run_dir, read.dataset_name, model_args, training),
+        may_quantise=True,
+        drop_findings=own.drop_findings,
+        probe_dataset=own.probe_dataset,
+        personal_data_allow=privacy.personal_data_allow,
+        personal_data_ner=privacy.personal_data_ner,
     )
-    inputs: dict[str, str | Path] = {"model_name_or_path": model, "dataset_name": source}
-    more = ("drop_findings", "probe_dataset", "personal_data_allow", "personal_data_ner")
-    return inputs | {name: getattr(own, name) for name in more if getattr(own, name)}
 
 
-def check_together(own: SFTOptions, training: Any, model_args: Any) -> None:
+def check_together(
+    own: SFTOptions, hold_out: HoldOutOptions, training: Any, model_args: Any
+) -> None:
     """Refuse settings that need another one.
 
     Raises:
@@ -196,7 +170,7 @@ def check_together(own: SFTOptions, training: Any, model_args: Any) -> None:
     """
     from inhouse.models import sharding
 
-    if training.eval_strategy != "no" and not own.held_out_share:
+    if training.eval_strategy != "no" and not hold_out.held_out_share:
         raise InputError(
             f"eval_strategy {training.eval_strategy.value} needs held-out demonstrations, and "
             "held_out_share is 0: give a share above 0"
@@ -223,61 +197,64 @@ def check_together(own: SFTOptions, training: Any, model_args: Any) -> None:
 
 
 def new_trainer(
-    kind: type, model: Any, lora: Any, tokenizer: Any, data: Any, training: Any, patience: int
+    kind: type,
+    model: Any,
+    lora: Any,
+    tokenizer: Any,
+    data: TrainingData,
+    training: Any,
+    patience: int,
 ) -> Any:
     """A trainer of that kind on rows that are token ids already."""
     import datasets
     from transformers import EarlyStoppingCallback
 
     from inhouse.models import sharding
-    from sft.prepare import columns
 
     sharding.begin(training)
     if patience:  # else a killed run would count from nought again when it goes on
         training.restore_callback_states_from_checkpoint = True
-    return kind(
-        model=model,
-        args=training,
-        train_dataset=datasets.Dataset.from_list(columns(data.train)),
-        eval_dataset=datasets.Dataset.from_list(columns(data.held_out)) if data.held_out else None,
-        processing_class=tokenizer,
-        peft_config=lora,
-        callbacks=[EarlyStoppingCallback(patience)] if patience else None,
-    )
+    held_out = datasets.Dataset.from_list(data.held_out_columns) if data.held_out else None
+    with tempfile.TemporaryDirectory() as unused:  # the trainer wants a folder before we have one
+        training.output_dir = unused
+        return kind(
+            model=model,
+            args=training,
+            train_dataset=datasets.Dataset.from_list(data.columns),
+            eval_dataset=held_out,
+            processing_class=tokenizer,
+            peft_config=lora,
+            callbacks=[EarlyStoppingCallback(patience)] if patience else None,
+        )
 
 
 def show_plan(
     trainer: Any,
     tokenizer: Any,
-    data: Any,
-    rows: Any,
+    data: TrainingData,
+    rows: Rows,
     size: dict[str, int],
     folder: Path,
-    need: Any,
-    measured: Any,
+    need: Load,
+    measured: Measured | None,
 ) -> None:
     """Print what the run will do, with one example as the model will see it."""
     from inhouse import chat
-    from inhouse.training import memory, plan
-    from inhouse.training.plan import length_table
+    from inhouse.training import plan
 
-    training, first = trainer.args, data.train[0].rendered
-    time_line = (
-        [plan.time_line(training, rows, measured.seconds, measured.tokens)] if measured else []
+    labels = [row["labels"] for row in data.columns]
+    example = chat.Rendered(
+        data.columns[0]["input_ids"], [label != chat.IGNORED for label in labels[0]]
     )
     plan.show(
-        training,
+        trainer.args,
         rows=len(data.train),
         tokens=sum(data.lengths),
-        supervised=sum(sum(row.rendered.supervised) for row in data.train),
+        supervised=sum(label != chat.IGNORED for row in labels for label in row),
         parameters=size["parameters"],
         trainable=size["trained_parameters"],
         folder=folder,
-        example=chat.show_supervised(tokenizer, first, colour=sys.stdout.isatty()),
-        drawn=len(trainer.train_dataset) if training.packing else 0,
-        details=[
-            *memory.lines(need, measured),
-            *length_table(data.lengths),
-            *time_line,
-        ],
+        example=chat.show_supervised(tokenizer, example, colour=sys.stdout.isatty()),
+        drawn=len(trainer.train_dataset) if trainer.args.packing else 0,
+        details=plan.details(trainer.args, rows, need, measured),
     )

@@ -14,7 +14,7 @@ from trl import SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from inhouse.models import sharding
-from inhouse.run import is_main_process
+from inhouse.training.data import say
 from inhouse.training.unpadded import each_row, unpadded, why_not
 
 PROBE = (16, 8, 8)  # tokens of each row that is tried: the last two come to stand in one line
@@ -28,14 +28,17 @@ class UnpaddedSFTTrainer(SFTTrainer):
             return super().compute_loss(*args, **kwargs)
 
 
-def trainer_for(model: Any, training: Any, rows: Sequence[Sequence[int]]) -> type[SFTTrainer]:
+def trainer_for(
+    model: Any, training: Any, rows: Sequence[Sequence[int]], *, padded: bool = False
+) -> type[SFTTrainer]:
     """The trainer without padding, or TRL's own: where it is faster, or the other cannot be.
 
     Args:
         rows: token ids. Shape: (tokens,) each
+        padded: the user asks for TRL's.
     """
     packed = training.packing or training.padding_free
-    if training.device.type != "cpu" or packed or sharding.asked():
+    if padded or packed or training.device.type != "cpu" or sharding.asked():
         return SFTTrainer
     tried = [list(ids[:length]) for ids, length in zip(rows, PROBE, strict=False)]
     batch = DataCollatorForLanguageModeling(pad_token_id=0)(
@@ -43,6 +46,6 @@ def trainer_for(model: Any, training: Any, rows: Sequence[Sequence[int]]) -> typ
     )
     items = each_row(batch["attention_mask"], batch["labels"])
     reason = why_not(model, training, max(map(len, rows)), batch, items)
-    if reason and is_main_process():
-        print(f"batches are padded: {reason}")
+    if reason:
+        say(f"batches are padded: {reason}")
     return SFTTrainer if reason else UnpaddedSFTTrainer

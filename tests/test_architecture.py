@@ -4,12 +4,14 @@ import ast
 import dataclasses
 import importlib
 import importlib.util
+import inspect
 import re
 import shlex
 import subprocess
 import sys
 import time
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,8 @@ from rlhf.online import rewards
 
 ROOT = Path(__file__).parents[1]
 STAGES = ("sft", "labeling", "reward", "rlhf", "review")
-PACKAGES = ("inhouse", *STAGES, "examples")
+FLOORS = ("inhouse", "compliance")  # below the stages, the lowest first
+PACKAGES = (*FLOORS, *STAGES, "examples")
 
 # Every command of the suite that goes through inhouse.config: module, the module with its main.
 COMMANDS = {
@@ -100,9 +103,78 @@ def test_inhouse_imports_no_stage_and_no_example(path):
     assert packages_of(path) <= {"inhouse"}
 
 
+@pytest.mark.parametrize("path", modules("compliance"), ids=str)
+def test_compliance_imports_itself_and_inhouse_only(path):
+    assert packages_of(path) <= set(FLOORS)
+
+
 @pytest.mark.parametrize("path", modules(*STAGES), ids=str)
-def test_a_stage_imports_itself_and_inhouse_only(path):
-    assert packages_of(path) <= {path.relative_to(ROOT).parts[0], "inhouse"}
+def test_a_stage_imports_itself_and_the_floors_below_only(path):
+    assert packages_of(path) <= {path.relative_to(ROOT).parts[0], *FLOORS}
+
+
+def arrows() -> dict[Path, set[Path]]:
+    """Which of our files each of them imports, wherever in it the import stands."""
+    by_name = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in modules(*PACKAGES)}
+    by_name |= {name.removesuffix(".__init__"): p for name, p in by_name.items()}
+    return {
+        path: {by_name[name] for name in imported(path) & by_name.keys()} - {path}
+        for path in modules(*PACKAGES)
+    }
+
+
+def circle(below: dict[Path, set[Path]]) -> list[Path]:
+    """Files that import one another in a circle, or none."""
+    left = {path: set(others) for path, others in below.items()}
+    while free := [path for path, others in left.items() if not others]:
+        for path in free:
+            del left[path]
+        for others in left.values():
+            others.difference_update(free)
+    return sorted(left)
+
+
+def test_a_circle_is_found():
+    a, b, c = map(Path, "abc")
+    assert circle({a: {b}, b: {c}, c: set()}) == []
+    assert circle({a: {b}, b: {a}, c: {a}}) == [a, b, c]
+
+
+def test_no_two_files_import_each_other_however_far_round():
+    found = arrows()
+    assert sum(map(len, found.values())) > 300, "there is something to look at"
+    assert circle(found) == []
+
+
+MOST_FILES = 14  # in a folder, its __init__.py counted
+
+
+def test_no_folder_is_a_long_flat_list():
+    counts = Counter(path.parent for path in modules(*PACKAGES, "benchmarks"))
+    long = {f.relative_to(ROOT): n for f, n in counts.items() if n > MOST_FILES}
+    assert long == {}
+
+
+def has_main(path: Path) -> bool:
+    """Whether a file can be run: it defines ``main``, or asks whether it is run."""
+    return any(
+        (isinstance(node, ast.FunctionDef) and node.name in ("main", "_main"))
+        or (isinstance(node, ast.If) and "__name__" in ast.unparse(node.test))
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+    )
+
+
+def test_what_others_import_is_no_command():
+    # A command is a __main__.py, or a stage's file whose main nobody but its __main__.py takes.
+    commands = {path for path in modules(*PACKAGES) if has_main(path)}
+    assert len(commands) > 20
+    taken = {
+        (path.relative_to(ROOT), other.relative_to(ROOT))
+        for path, others in arrows().items()
+        if path.name != "__main__.py"
+        for other in others & commands
+    }
+    assert taken == set()
 
 
 @pytest.mark.parametrize("path", modules("labeling/server"), ids=str)
@@ -127,13 +199,13 @@ def test_every_package_that_is_shipped_is_listed_by_name():
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     found = {
         ".".join(path.parent.relative_to(ROOT).parts)
-        for path in modules("inhouse", *STAGES)
+        for path in modules(*FLOORS, *STAGES)
         if path.name == "__init__.py"
     }
     assert set(listed) == found
 
 
-@pytest.mark.parametrize("path", modules("inhouse", *STAGES), ids=str)
+@pytest.mark.parametrize("path", modules(*FLOORS, *STAGES), ids=str)
 def test_every_module_says_what_it_is_for(path):
     if path != ROOT / "labeling" / "__init__.py":
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
@@ -143,22 +215,30 @@ def test_every_module_says_what_it_is_for(path):
 
 COMPOSE = ROOT / "configs" / "argilla" / "compose.yaml"  # Docker's, not ours
 ACCELERATE = sorted((ROOT / "configs" / "accelerate").glob("*.yaml"))  # accelerate's own
-CONFIGS = sorted(set((ROOT / "configs").rglob("*.yaml")) - {COMPOSE, *ACCELERATE})
+FOLDERS = [path.parent for path in sorted((ROOT / "configs" / "house").rglob("rules.yaml"))]
+IN_FOLDERS = {path for folder in FOLDERS for path in folder.rglob("*.yaml")}
+CONFIGS = sorted(
+    set((ROOT / "configs").rglob("*.yaml")) - {COMPOSE, *ACCELERATE, *IN_FOLDERS} | set(FOLDERS)
+)
 FILES = {
     **{module.split(".")[-1]: module for module in COMMANDS},  # configs/<stage>.yaml
 }
 
 
 def own_dataclasses(module: str) -> list[type]:
-    """The dataclasses that a stage's module defines: its own options."""
+    """The dataclasses that a stage hands to ``parse`` beside TRL's: its own and shared options."""
     loaded = importlib.import_module(COMMANDS[module])
-    return [
-        value
-        for value in vars(loaded).values()
-        if dataclasses.is_dataclass(value)
-        and isinstance(value, type)
-        and value.__module__ == loaded.__name__
+    main = ast.parse(inspect.getsource(loaded.main))
+    (call,) = (
+        n for n in ast.walk(main) if isinstance(n, ast.Call) and ast.unparse(n.func) == "parse"
+    )
+    named = [n.value for n in ast.walk(main) if ast.unparse(n).startswith("kinds = (")]
+    words = [
+        n.id for part in (*call.args, *named) for n in ast.walk(part) if isinstance(n, ast.Name)
     ]
+    kinds = [getattr(loaded, word) for word in words if word not in ("STAGE", "kinds")]
+    assert kinds and all(map(dataclasses.is_dataclass, kinds)), words
+    return kinds
 
 
 def stage_of(module: str):
@@ -244,7 +324,7 @@ def test_help_answers_in_a_second_and_lists_the_stages_own_options(module):
 
 # --- what is documented parses ----------------------------------------------------------------
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def commands_in(text: str) -> list[str]:
@@ -290,17 +370,13 @@ DOCUMENTED = [
 ]
 DOCSTRINGS = [
     (path.relative_to(ROOT), command)
-    for path in modules("inhouse", *STAGES, "examples")
+    for path in modules(*PACKAGES)
     for command in commands_in(ast.get_docstring(ast.parse(path.read_text())) or "")
 ]
 
 
 def test_the_readme_shows_commands():
     assert len([command for path, command in DOCUMENTED if path.name == "README.md"]) >= 5
-
-
-# Commands whose flags stand in another module, so that --help need not import theirs.
-PARSERS = {"inhouse.models": "inhouse.model_commands"}
 
 
 def known_flags(module: str) -> set[str]:
@@ -313,7 +389,7 @@ def known_flags(module: str) -> set[str]:
         names = {entry.name for kind in kinds for entry in dataclasses.fields(kind)}
         return names | {"config", "help", "help_all"}
     # Read, not run: these take seconds to import, and some have a parser for each verb.
-    path = ROOT / PARSERS.get(module, module).replace(".", "/")
+    path = ROOT / module.replace(".", "/")
     tree = ast.parse(
         (path / "__main__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
     )

@@ -21,8 +21,8 @@ from trl.trainer.utils import FusedCausalLMOutput, RepeatSampler, add_fused_lm_h
 from inhouse.training.unpadded import PER_TOKEN
 from rlhf.offline.reference import prepared
 from rlhf.offline.shared_prompts import SharedPromptsTrainer
-from rlhf.online.rloo_trainer import WatchedRLOOTrainer
 from rlhf.online.trainer import PPOTrainer
+from rlhf.online.watched import WatchedRLOOTrainer, WatchedTrainer
 from sft.unpadded_trainer import UnpaddedSFTTrainer
 
 
@@ -159,7 +159,7 @@ def returned(function) -> set[int]:
 def test_rloo_has_what_we_replace(name):
     parameters = list(inspect.signature(getattr(trl.RLOOTrainer, name)).parameters)
     assert parameters == ["self", *REPLACED[name]]
-    for ours in (PPOTrainer, WatchedRLOOTrainer):
+    for ours in (WatchedTrainer, PPOTrainer, WatchedRLOOTrainer):
         if name in vars(ours):
             assert list(inspect.signature(getattr(ours, name)).parameters) == parameters
 
@@ -174,15 +174,18 @@ def test_rloo_has_what_we_call(name):
 
 def test_ppo_overrides_nothing_that_is_not_named_and_asks_trl_for_no_arithmetic():
     inherited = set(dir(trl.RLOOTrainer))
-    for ours in (PPOTrainer, WatchedRLOOTrainer):
+    for ours in (WatchedTrainer, PPOTrainer, WatchedRLOOTrainer):
         methods = {n for n, value in vars(ours).items() if inspect.isfunction(value)}
         assert methods & inherited <= {*REPLACED, "__init__"}
-        assert ours.__mro__[1] is trl.RLOOTrainer
-    for name in ("_generate_and_score_completions", "_compute_loss"):
-        assert "super()" not in inspect.getsource(vars(PPOTrainer)[name])
+        assert ours.__mro__[1] is (trl.RLOOTrainer if ours is WatchedTrainer else WatchedTrainer)
+    for ours, name in (
+        (WatchedTrainer, "_generate_and_score_completions"),
+        (PPOTrainer, "_compute_loss"),
+    ):
+        assert "super()" not in inspect.getsource(vars(ours)[name])
 
 
-@pytest.mark.parametrize("ours", [PPOTrainer, WatchedRLOOTrainer])
+@pytest.mark.parametrize("ours", [PPOTrainer, WatchedRLOOTrainer, WatchedTrainer])
 def test_every_attribute_of_trls_that_we_touch_is_named_here(ours):
     tree = ast.parse(textwrap.dedent(inspect.getsource(ours)))
     touched = {
@@ -192,7 +195,8 @@ def test_every_attribute_of_trls_that_we_touch_is_named_here(ours):
         and isinstance(node.value, ast.Name)
         and node.value.id == "self"
     }
-    own = {"roles", "reward", "settings", "guard", "held", "padded"} | set(vars(ours))
+    own = {"roles", "reward", "settings", "guard", "held", "padded"}
+    own |= set(vars(ours)) | set(vars(WatchedTrainer))
     assert touched - own - set(CALLED) <= READ
 
 

@@ -152,8 +152,35 @@ def write_atomically(path: Path, content: bytes) -> None:
     temporary.replace(path)
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+def load_checkpoint(
+    path: Path, made_with: dict[str, Any], model: Any, optimizers: list[torch.optim.Optimizer]
+) -> dict[str, Any]:
+    """Put a checkpoint's weights and moments in place; return how far it was."""
+    state = torch.load(path, weights_only=True)
+    if any(state[key] != value for key, value in made_with.items()):
+        raise ValueError(
+            f"{path} was made with other options or another generator: "
+            "delete it or pass --checkpoint"
+        )
+    model.load_state_dict(state["model"])
+    for optimizer, values in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(values)
+    return state["done"]
+
+
+def save_checkpoint(
+    path: Path,
+    made_with: dict[str, Any],
+    model: Any,
+    optimizers: list[torch.optim.Optimizer],
+    done: dict[str, Any],
+) -> None:
     """Replace the checkpoint in one move."""
+    state = made_with | {
+        "model": model.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+        "done": done,
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     torch.save(state, temporary)
@@ -170,18 +197,10 @@ def train(
     """Train to the last step, from the checkpoint where there is one; return counts and seconds."""
     optimizers = build_optimizers(model, options)
     vocabulary = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+    made_with = {"options": asdict(options), "tokenizer": vocabulary}
     done: dict[str, Any] = {"step": 0, "tokens": 0, "supervised_tokens": 0, "seconds": 0.0}
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        if state["options"] != asdict(options) or state["tokenizer"] != vocabulary:
-            raise ValueError(
-                f"{checkpoint} was made with other options or another generator: "
-                "delete it or pass --checkpoint"
-            )
-        model.load_state_dict(state["model"])
-        for optimizer, values in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(values)
-        done = state["done"]
+        done = load_checkpoint(checkpoint, made_with, model, optimizers)
     started = time.monotonic() - done["seconds"]
     model.train()
     progress = tqdm(
@@ -210,16 +229,7 @@ def train(
             raise ValueError(f"the loss is {done['loss']} at step {step}: lower the rates")
         progress.set_postfix(loss=f"{done['loss']:.3f}", refresh=False)
         if done["step"] % checkpoint_every == 0 or done["step"] == options.steps:
-            save_checkpoint(
-                checkpoint,
-                {
-                    "options": asdict(options),
-                    "tokenizer": vocabulary,
-                    "model": model.state_dict(),
-                    "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-                    "done": done,
-                },
-            )
+            save_checkpoint(checkpoint, made_with, model, optimizers, done)
     return done
 
 

@@ -310,3 +310,11 @@ def prompt(rng: random.Random, source: Source) -> tuple[list[Message], Ask]:
 def with_pairs(source: Source, pairs: Split) -> Source:
     """Return the source, about the catalogue only, with questions of these pairs."""
     return replace(source, pairs=pairs, catalogue=1.0, story=0.0)
+
+
+# Like the held-out slices, one thing is new in each; settings are tuned on these.
+DEVELOPMENT = {
+    "development_names": Source(names="development", catalogue=0.0, story=0.0),
+    "development_phrasings": Source(asking=ASKING["development"], story=0.0),
+    "development_pairs": with_pairs(Source(), "development"),
+}

@@ -14,8 +14,7 @@ from typing import Any
 
 from compliance.rules import house_rules
 from examples.asdfg import dialogues
-from examples.asdfg.dialogues import Ask, Message, Source
-from examples.asdfg.prepare import DEVELOPMENT
+from examples.asdfg.dialogues import DEVELOPMENT, Ask, Message, Source
 from inhouse import chat, config
 from inhouse.generation import sample
 from inhouse.judge import states_facts

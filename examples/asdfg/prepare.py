@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 
 from compliance.gate import check_training_data
 from examples.asdfg import dialogues
-from examples.asdfg.dialogues import Ask, Conversation, Reply, Source
-from examples.asdfg.wordings import ASKING
+from examples.asdfg.dialogues import DEVELOPMENT, Ask, Conversation, Reply, Source
 from inhouse import config, records, run
 
 STAGE = config.Stage(
@@ -26,12 +25,6 @@ STAGE = config.Stage(
     command="python -m examples.asdfg.prepare",
     about="Writes the demonstration house's demonstrations and prompts.",
 )
-# Like the held-out slices, one thing is new in each; settings are tuned on these.
-DEVELOPMENT = {
-    "development_names": Source(names="development", catalogue=0.0, story=0.0),
-    "development_phrasings": Source(asking=ASKING["development"], story=0.0),
-    "development_pairs": dialogues.with_pairs(Source(), "development"),
-}
 SOURCE = "asdfg legacy transcripts (generated)"
 
 

@@ -153,13 +153,8 @@ def write(
             tokens, mask, position = tokens[kept], mask[kept], position[kept]
             places, ended = places[kept], ended[kept]
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-        logits = model(
-            input_ids=tokens,
-            attention_mask=mask,
-            position_ids=position,
-            past_key_values=cache,
-            use_cache=True,
-        ).logits
+        at = {"attention_mask": mask, "position_ids": position, "past_key_values": cache}
+        logits = model(input_ids=tokens, use_cache=True, **at).logits
         position = position + 1
     return written[:, : column + 1].tolist()
 

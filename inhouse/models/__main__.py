@@ -15,7 +15,7 @@ import os
 from pathlib import Path
 
 from inhouse.command_line import parse_words
-from inhouse.run import require
+from inhouse.run import command, require
 
 
 def main() -> None:
@@ -71,3 +71,7 @@ def merge(words: argparse.Namespace) -> None:
     from inhouse.models import merge as merging
 
     merging.merge(words.adapter, words.output_dir, overwrite=words.overwrite)
+
+
+if __name__ == "__main__":
+    command(main)

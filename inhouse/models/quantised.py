@@ -42,7 +42,7 @@ def check(adapter: bool) -> None:
     if not torch.cuda.is_available():
         raise InputError(
             "load_in_4bit needs a GPU that PyTorch can use, and there is none: leave it out (LoRA "
-            "without it trains on any machine), or see 'A GPU' in README.md"
+            "without it trains on any machine), or see 'A GPU' in docs/your-own-model.md"
         )
 
 

@@ -149,14 +149,7 @@ def open_run(
     if options.overwrite:
         _check_ours(folder, stage)
     elif earlier.is_file():
-        changed = _differences(_read_known(earlier, stage), run)
-        if changed and is_main_process():
-            state = "was run" if earlier is manifest else "was begun"
-            raise InputError(
-                f"{folder} {state} otherwise:\n  " + "\n  ".join(changed) + "\n"
-                f"run it again from the start with `{stage.command} … --overwrite`, or give "
-                "another --run_dir"
-            )
+        _check_same(earlier, run)
         if earlier is manifest:
             raise UpToDate(str(folder))
         run.resumed = True
@@ -210,6 +203,18 @@ def _read_known(path: Path, stage: Stage) -> dict[str, Any]:
             "give another folder"
         )
     return known
+
+
+def _check_same(earlier: Path, run: Run) -> None:
+    """An earlier run's settings and inputs are what they are now."""
+    changed = _differences(_read_known(earlier, run.stage), run)
+    if changed and is_main_process():
+        state = "was run" if earlier.name == MANIFEST else "was begun"
+        raise InputError(
+            f"{run.folder} {state} otherwise:\n  " + "\n  ".join(changed) + "\n"
+            f"run it again from the start with `{run.stage.command} … --overwrite`, or give "
+            "another --run_dir"
+        )
 
 
 def _differences(known: dict[str, Any], now: Run) -> list[str]:

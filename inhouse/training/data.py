@@ -1,26 +1,191 @@
-"""TODO."""
+"""Records become rows of token ids, and some of their prompts are held out.
+
+    placed = read("demonstrations.jsonl", Demonstration)
+    rows = render(tokenizer, placed, make_columns, "demonstrations.jsonl")
+    kept, long = within_length(rows, 1024, "demonstrations.jsonl", leave_out=False)
+    train, held_out = split(kept, 0.05, "demonstrations.jsonl")
+
+SFT, the reward model, DPO and KTO come here, so that a prompt which one of them holds out is held
+out by all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
+from inhouse import records
 from inhouse.errors import InputError
+from inhouse.records import Demonstration, Message, Record, content_id, plain
+from inhouse.run import is_main_process
+
+R = TypeVar("R", bound=Record)
+Columns = dict[str, Any]  # what a trainer's collator reads: token ids end in "_ids"
 
 
-def check_lengths(lengths: Sequence[int], max_length: int | None, source: str, what: str) -> None:
-    """Refuse rows over ``max_length``: TRL would cut them, end token first, or drop them.
+@dataclass(frozen=True)
+class Placed(Generic[R]):
+    """A record and where it stands in the user's file."""
+
+    place: str
+    record: R
+
+
+@dataclass(frozen=True)
+class Row(Generic[R]):
+    """A record, where it stands, and its columns of token ids, Shape: (tokens,) each."""
+
+    place: str
+    record: R
+    columns: Columns
+
+    @property
+    def length(self) -> int:
+        """Tokens of the prompt with the longest of its answers."""
+        return longest(self.columns)
+
+
+@dataclass(frozen=True)
+class TrainingData(Generic[R]):
+    """What is trained on, what is held out, and what the metrics tell of what was left out."""
+
+    source: str
+    train: list[Row[R]]
+    held_out: list[Row[R]]
+    told: dict[str, Any]
+
+    @property
+    def columns(self) -> list[Columns]:
+        """The columns of each row to train on."""
+        return [row.columns for row in self.train]
+
+    @property
+    def held_out_columns(self) -> list[Columns]:
+        """The columns of each row that is held out."""
+        return [row.columns for row in self.held_out]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each row to train on."""
+        return [row.length for row in self.train]
+
+
+def longest(columns: Columns) -> int:
+    """Tokens of a row's longest conversation: its prompt with the longest of its answers."""
+    parts = {name: len(ids) for name, ids in columns.items() if name.endswith("_ids")}
+    return parts.pop("prompt_ids", 0) + max(parts.values())
+
+
+def read(source: str | Path, kind: type[R]) -> list[Placed[R]]:
+    """Every record with its place.
 
     Raises:
-        InputError: how many, which is the longest, and the value that would hold it.
+        InputError: a record that is not right, see :func:`inhouse.records.read`.
     """
-    over = [
-        number for number, length in enumerate(lengths, start=1) if length > (max_length or 1e9)
-    ]
-    if over:
-        longest = max(lengths)
-        named = ", ".join(str(number) for number in over[:5]) + (" …" if len(over) > 5 else "")
+    found = records.read(source, kind)
+    places = records.positions(source, len(found))
+    return [Placed(place, record) for place, record in zip(places, found, strict=True)]
+
+
+def render(
+    tokenizer: Any,
+    placed: Sequence[Placed[R]],
+    make_columns: Callable[[Any, R], Columns],
+    source: str,
+) -> list[Row[R]]:
+    """Every record's row.
+
+    Raises:
+        InputError: a record that cannot be rendered, with where it stands.
+    """
+    rows = []
+    for each in placed:
+        try:
+            rows.append(Row(each.place, each.record, make_columns(tokenizer, each.record)))
+        except InputError as error:
+            raise InputError(f"{source}, {each.place}: {error}") from None
+    return rows
+
+
+def within_length(
+    rows: Sequence[Row[R]],
+    max_length: int | None,
+    source: str,
+    *,
+    leave_out: bool,
+    what: str = "records",
+    way_out: str = "run with --leave_out_long",
+) -> tuple[list[Row[R]], list[Row[R]]]:
+    """The rows of at most ``max_length`` tokens, and those that are left out.
+
+    None is ever cut: its end token would go first.
+
+    Args:
+        way_out: what else a user may do about them.
+
+    Raises:
+        InputError: some are longer and may not be left out, or none is left.
+    """
+    long = [row for row in rows if row.length > (max_length or row.length)]
+    if not long:
+        return list(rows), []
+    most = max(row.length for row in long)
+    named = ", ".join(row.place for row in long[:5]) + (" …" if len(long) > 5 else "")
+    what = "demonstrations" if isinstance(rows[0].record, Demonstration) else what
+    found = (
+        f"{len(long)} of {len(rows)} {what} of {source} are longer than max_length {max_length} "
+        f"({named}; the longest has {most} tokens)"
+    )
+    if not leave_out:
+        raise InputError(f"{found}: set --max_length {most}, take them out, or {way_out}")
+    if len(long) == len(rows):
+        raise InputError(f"{found}, and nothing is left: set --max_length {most}")
+    say(f"{found} and are left out")
+    return [row for row in rows if row.length <= (max_length or row.length)], long
+
+
+# --- what is held out ---------------------------------------------------------------------------
+
+
+def prompt_key(prompt: Sequence[Message]) -> str:
+    """A prompt's identity: case, white space and Unicode's other forms make it no other."""
+    turns = [(turn.role, unicodedata.normalize("NFKC", turn.content)) for turn in prompt]
+    return content_id([(role, " ".join(said.casefold().split())) for role, said in turns])
+
+
+def is_held_out(conversation: Sequence[Message], share: float) -> bool:
+    """Whether a conversation is kept out of training, by a hash of its content."""
+    return int(content_id(plain(conversation)), 16) / 16**12 < share
+
+
+def split(
+    rows: Sequence[Row[R]], held_out_share: float, source: str
+) -> tuple[list[Row[R]], list[Row[R]]]:
+    """What to train on and what to hold out, whatever else stands in the file.
+
+    Raises:
+        InputError: nothing is left to train on.
+    """
+    sides: tuple[list[Row[R]], list[Row[R]]] = ([], [])
+    for row in rows:
+        sides[is_held_out(conversation_of(row.record), held_out_share)].append(row)
+    if not sides[0]:
         raise InputError(
-            f"{len(over)} {what} of {source} are longer than max_length {max_length} "
-            f"(record {named}; the longest has {longest} tokens): set --max_length {longest}, or "
-            "take them out"
+            f"held_out_share {held_out_share} holds out all of {len(rows)} records of {source}: "
+            "lower it, or add records with other prompts"
         )
+    return sides
+
+
+def conversation_of(record: Any) -> list[Message]:
+    """The turns of a demonstration, or the prompt of any other record."""
+    return record.messages if isinstance(record, Demonstration) else record.prompt
+
+
+def say(words: str) -> None:
+    """Print, from one process only."""
+    if is_main_process():
+        print(words, flush=True)

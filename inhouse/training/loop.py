@@ -12,6 +12,12 @@ from inhouse.models.load import save_model
 from inhouse.run import CHECKPOINTS, Run, is_main_process
 
 
+def start(training: Any, run: Run) -> None:
+    """Claim the run's folder; checkpoints go to it from here on."""
+    run.start()
+    training.output_dir = str(run.path(CHECKPOINTS))
+
+
 def train(trainer: Any, run: Run) -> dict[str, Any]:
     """Train to the end, from the last whole checkpoint if there is one; return the last figures."""
     checkpoint = trainer.args.resume_from_checkpoint or last_checkpoint(run.path(CHECKPOINTS))

@@ -9,9 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from inhouse.config import Parsed, RunOptions
+from inhouse.config import Parsed, RunOptions, Stage
 from inhouse.errors import InputError
 from inhouse.models import sharding
+from inhouse.models.folder import check_arguments
+from inhouse.run import Run, open_run, require
 
 # TRL's keys that the suite decides elsewhere, and where.
 DECIDED_ELSEWHERE = {
@@ -52,7 +54,41 @@ def check_settings(settings: dict[str, Any], *, may_shard: bool = False) -> None
         raise InputError("output_dir and run_dir both name where to write: give one of them")
 
 
-def stage_folder(parsed: Parsed, options: RunOptions, name: str) -> Path:
-    """Where a training stage writes: ``run_dir/<stage>``, or TRL's ``output_dir`` if only that."""
+def find_inputs(
+    stage: Stage,
+    run_dir: str,
+    dataset_name: str | None,
+    model_args: Any,
+    training: Any,
+    *,
+    may_quantise: bool = False,
+    **named: str | Path | None,
+) -> dict[str, str | Path]:
+    """What a training stage reads, by the setting that names it: named, or else the run's own.
+
+    Fills in the model's place: what ``sft`` made, for every stage behind it.
+
+    Args:
+        named: what else is read, None for what is not.
+
+    Raises:
+        InputError: a parent stage is missing, or the model is none.
+    """
+    campaign = Path(run_dir)
+    if model_args.model_name_or_path is None and stage.name != "sft":
+        mend = f"run `python -m sft --run_dir {campaign}` first"
+        model_args.model_name_or_path = str(require(campaign / "sft", mend))
+    check_arguments(model_args, training, may_quantise=may_quantise)
+    found: dict[str, str | Path] = {
+        "model_name_or_path": model_args.model_name_or_path,
+        "dataset_name": dataset_name or require(campaign / stage.reads, stage.mend),
+    }
+    return found | {name: path for name, path in named.items() if path}
+
+
+def open_stage(stage: Stage, parsed: Parsed, inputs: dict[str, str | Path]) -> Run:
+    """The stage's run in ``run_dir/<stage>``, or in TRL's ``output_dir`` if only that is named."""
+    options: RunOptions = parsed.values[0]
     named = parsed.settings.get("output_dir")
-    return Path(named) if named else Path(options.run_dir) / name
+    folder = Path(named) if named else Path(options.run_dir) / stage.name
+    return open_run(stage, options, parsed.settings, inputs, folder=folder)

@@ -1,8 +1,4 @@
-"""What the training stages share: settings that are not TRL's to decide here, the plan, resuming.
-
-The stages bring their own data as token ids made by ``inhouse.chat``, so TRL's trainers are handed
-finished rows. Keys of TRL's that would change how rows are made are refused rather than ignored.
-"""
+"""What a run would do, printed before it does it: records, steps, memory, lengths, time, disk."""
 
 from __future__ import annotations
 
@@ -19,6 +15,7 @@ import torch
 from peft import PeftModel, get_peft_model
 
 from inhouse.run import is_main_process
+from inhouse.training import memory
 from inhouse.training.batches import Rows
 
 datasets.disable_progress_bars()  # TRL's preparation of rows that are ready: seconds at most
@@ -41,8 +38,7 @@ def show(
 
     Args:
         drawn: how many rows the trainer draws from, if records are packed into fewer.
-        details: lines on memory, lengths and time, each with its name in the first 13 columns; by
-            default what weights and optimiser take.
+        details: from :func:`details`; by default what weights and optimiser take.
     """
     if not is_main_process():
         return
@@ -63,6 +59,16 @@ def show(
         f"example, supervised between ⟦ and ⟧:\n{example}",
     ]
     print("\n".join(lines), flush=True)
+
+
+def details(
+    training: Any, rows: Rows, need: memory.Load, measured: memory.Measured | None
+) -> list[str]:
+    """Lines for the plan on memory, lengths and time; no time where no batch was tried."""
+    lines = [*memory.lines(need, measured), *length_table(rows.lengths)]
+    if measured:
+        lines.append(time_line(training, rows, measured.seconds, measured.tokens))
+    return lines
 
 
 def rows_a_step(training: Any) -> int:

@@ -25,6 +25,8 @@ from typing import Any
 import torch
 from peft import PeftModel
 
+from inhouse.chat import common_prefix
+
 # A stretch of a batch's row: its number, where it starts, and where the next one does.
 Piece = tuple[int, int, int]
 # What is seen together: its first piece by all of its others, these not by one another.
@@ -99,6 +101,42 @@ def each_row(attention_mask: torch.Tensor, _labels: torch.Tensor) -> list[Item]:
         [(row, start, start + length)]
         for row, (start, length) in enumerate(zip(starts, lengths, strict=True))
     ]
+
+
+def pairs_by_labels(attention_mask: torch.Tensor, labels: torch.Tensor) -> list[Item]:
+    """The items of TRL's batch of pairs: chosen answers in its first half, rejected in its second.
+
+    What stands before the first scored token is the prompt, which both answers share. Its last
+    token is asked for the first one of either answer, and a place for one next token only: each
+    answer has a copy of its own.
+    """
+    lengths = attention_mask.sum(dim=1).tolist()
+    answers = (labels != -100).int().argmax(dim=1).tolist()
+    half = len(lengths) // 2
+    return [
+        _pair(row, row + half, max(answers[row] - 1, 0), lengths[row], lengths[row + half])
+        for row in range(half)
+    ]
+
+
+def pairs_by_prefix(attention_mask: torch.Tensor, input_ids: torch.Tensor) -> list[Item]:
+    """The same where all tokens are read and only each row's last one is scored.
+
+    What two rows begin with is shared. A row's last token is its own, even where it stands in the
+    other row too.
+    """
+    masked = zip(input_ids.tolist(), attention_mask.tolist(), strict=True)
+    rows = [ids[: sum(mask)] for ids, mask in masked]
+    half = len(rows) // 2
+    items = []
+    for number, (chosen, rejected) in enumerate(zip(rows[:half], rows[half:], strict=True)):
+        shared = min(common_prefix(chosen, rejected), len(chosen) - 1, len(rejected) - 1)
+        items.append(_pair(number, number + half, shared, len(chosen), len(rejected)))
+    return items
+
+
+def _pair(chosen: int, rejected: int, shared: int, chosen_end: int, rejected_end: int) -> Item:
+    return [(chosen, 0, shared), (chosen, shared, chosen_end), (rejected, shared, rejected_end)]
 
 
 def fill(lengths: Sequence[int]) -> list[list[int]]:
@@ -197,17 +235,36 @@ def unpadded(model: Any, items_of: ItemsOf) -> Iterator[None]:
 # --- where it holds ---------------------------------------------------------------------------
 
 
-def why_not(model: Any, training: Any, longest: int, batch: dict[str, Any], items: Any) -> str:
-    """What keeps a model from running batches laid out anew; empty where it can.
-
-    Whether positions and mask are heeded is tried on the model itself, on a small batch.
+def why_not(
+    model: Any,
+    training: Any,
+    longest: int,
+    batch: dict[str, Any],
+    items: Sequence[Item],
+) -> str:
+    """What keeps a causal model from running batches laid out anew; empty where it can.
 
     Args:
         longest: tokens of the longest row.
         batch: ``input_ids``, ``attention_mask`` and ``labels``. Shape: (rows, tokens) each
         items: of that batch.
     """
-    model = below_adapters(model)
+    causal = below_adapters(model)
+    return refusal(
+        causal, training, longest, "logits", lambda: largest_difference(causal, batch, items)
+    )
+
+
+def refusal(model: Any, training: Any, longest: int, what: str, apart: Callable[[], float]) -> str:
+    """What keeps a model from running rows laid end to end, or fails when that is tried.
+
+    Whether positions and mask are heeded is tried on the model itself, on a small batch.
+
+    Args:
+        what: results are compared: "logits".
+        apart: lays a small batch out anew and tells how far the results are from those of the
+            padded one, as a share of the largest.
+    """
     attention, known = model.config._attn_implementation, model.config.get_text_config().to_dict()
     window = known.get("sliding_window") or known.get("attention_chunk_size")
     name = type(model).__name__
@@ -220,11 +277,11 @@ def why_not(model: Any, training: Any, longest: int, batch: dict[str, Any], item
     if training.torch_compile:
         return "torch_compile is set"
     try:
-        apart = largest_difference(model, batch, items)
+        found = apart()
     except Exception as error:  # a foreign model that was never meant to be asked like this
         return f"{name} does not run so ({type(error).__name__}: {error})"
-    if not apart <= TOLERANCE[model.dtype]:
-        return f"{name} answers otherwise so (logits differ by {apart:.2g} of the largest)"
+    if not found <= TOLERANCE[model.dtype]:
+        return f"{name} answers otherwise so ({what} differ by {found:.2g} of the largest)"
     return ""
 
 

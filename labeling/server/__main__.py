@@ -20,9 +20,9 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from labeling.server.folder import EXIT_MEND, DataFolder, ToMend
+from labeling.server.folder import EXIT_MEND, OWNER, DataFolder, ToMend
 from labeling.server.host import background, backup, environment, users
 
 WITHOUT_TLS = (
@@ -50,7 +50,7 @@ def start(options: argparse.Namespace, folder: DataFolder) -> None:
         folder, options.port, options.env_dir.absolute(), options.allow_remote
     )
     print(f"Argilla {'was running already' if was_running else 'is running'}: {server['url']}")
-    print(f"Sign in there as {users.OWNER!r}; the password is in {folder.credentials}")
+    print(f"Sign in there as {OWNER!r}; the password is in {folder.credentials}")
     if options.allow_remote and not was_running:
         port = server["url"].rpartition(":")[2]
         print(f"Other machines reach it as http://{socket.gethostname()}:{port}. {WITHOUT_TLS}")
@@ -145,59 +145,63 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(parent: Any, name: str, run: Callable[..., None], text: str) -> Any:
-        made = parent.add_parser(name, help=text, description=text, allow_abbrev=False)
-        made.set_defaults(command=run)
-        made.add_argument(
-            "--data_dir",
-            type=Path,
-            default=Path(".argilla"),
-            help="the server's data folder (default: .argilla below the current folder)",
-        )
-        made.add_argument(
-            "--env_dir",
-            type=Path,
-            default=environment.DEFAULT_FOLDER,
-            help="the server's virtual environment (default: .venv-argilla beside labeling/)",
-        )
-        return made
-
-    starting = command(commands, "start", start, "start the server, build what it needs")
+    starting = _add(commands, "start", start, "start the server, build what it needs")
     starting.add_argument(
         "--port", type=int, default=6900, help="port on 127.0.0.1; 0 picks a free one"
     )
     starting.add_argument(
-        "--allow_remote",
-        action="store_true",
-        help=f"let other machines reach it. {WITHOUT_TLS}",
+        "--allow_remote", action="store_true", help=f"let other machines reach it. {WITHOUT_TLS}"
     )
-    command(commands, "stop", stop, "stop the server")
-    showing = command(commands, "status", status, "say whether it runs, and where")
+    _add(commands, "stop", stop, "stop the server")
+    showing = _add(commands, "status", status, "say whether it runs, and where")
     showing.add_argument("--json", action="store_true", help="url, pid, ready, python as JSON")
 
     accounts = commands.add_parser(
         "users", help="add, list, reset, remove users", allow_abbrev=False
     )
     actions = accounts.add_subparsers(required=True, metavar="ACTION")
-    adding = command(actions, "add", add_user, "add a user; prints the password once")
+    adding = _add(actions, "add", add_user, "add a user; prints the password once")
     adding.add_argument("name", metavar="NAME")
     adding.add_argument("--role", choices=users.ROLES, default="annotator")
     adding.add_argument("--workspace", required=True, help="made when missing")
-    command(actions, "list", list_users, "list the users")
-    removing = command(actions, "remove", remove_user, "remove a user")
+    _add(actions, "list", list_users, "list the users")
+    removing = _add(actions, "remove", remove_user, "remove a user")
     removing.add_argument("name", metavar="NAME")
     removing.add_argument("--delete_answers", action="store_true", help="and the user's answers")
-    resetting = command(actions, "reset", reset_user, "give a user a new password")
+    resetting = _add(actions, "reset", reset_user, "give a user a new password")
     resetting.add_argument("name", metavar="NAME")
 
-    for name, run, text in (
-        ("backup", make_backup, "write everything to one file, also while raters work"),
-        ("restore", restore, "fill a new data folder from a backup"),
+    keeping = "write everything to one file, also while raters work"
+    for made in (
+        _add(commands, "backup", make_backup, keeping),
+        _add(commands, "restore", restore, "fill a new data folder from a backup"),
     ):
-        made = command(commands, name, run, text)
         made.add_argument("file", type=Path, metavar="FILE")
     return parser
+
+
+def _add(
+    parent: "argparse._SubParsersAction[_Parser]",
+    name: str,
+    run: Callable[[argparse.Namespace, DataFolder], None],
+    text: str,
+) -> _Parser:
+    """A command, with the options that all have."""
+    made = parent.add_parser(name, help=text, description=text, allow_abbrev=False)
+    made.set_defaults(command=run)
+    made.add_argument(
+        "--data_dir",
+        type=Path,
+        default=Path(".argilla"),
+        help="the server's data folder (default: .argilla below the current folder)",
+    )
+    made.add_argument(
+        "--env_dir",
+        type=Path,
+        default=environment.DEFAULT_FOLDER,
+        help="the server's virtual environment (default: .venv-argilla beside labeling/)",
+    )
+    return made
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@
     DATA_DIR/lock              held by the running server, released by the kernel when it dies
     DATA_DIR/tmp/              temporary files, emptied at every start and stop
 
-The folder is 0700 and its files 0600. Used by both halves of the package: standard library only.
+The folder is 0700 and its files 0600. Here is what both halves of the package know, the lock on the
+server's environment too: standard library only.
 """
 
 import contextlib
@@ -19,10 +20,11 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+OWNER = "owner"  # the first user, made at the first start
+IN_USE = "in-use"  # in an environment: locked, shared, by every server that runs in it
 EXIT_MEND = 3  # the exit code for what the user has to mend first
 LEAST_FREE = 100 * 2**20  # bytes, without which no server is started
 
@@ -31,39 +33,18 @@ class ToMend(ValueError):
     """Something the user has to mend first; its message says what, and the way out."""
 
 
-@dataclass(frozen=True)
 class DataFolder:
-    """The paths of one server's data folder."""
+    """One server's data folder, and the paths in it."""
 
-    path: Path
-
-    @property
-    def database(self) -> Path:
-        return self.path / "argilla.db"
-
-    @property
-    def credentials(self) -> Path:
-        return self.path / "credentials.json"
-
-    @property
-    def running(self) -> Path:
-        return self.path / "server.json"
-
-    @property
-    def log(self) -> Path:
-        return self.path / "server.log"
-
-    @property
-    def temporary(self) -> Path:
-        return self.path / "tmp"
-
-    @property
-    def auth_secret_file(self) -> Path:
-        return self.path / "auth_secret"
-
-    @property
-    def _lock(self) -> Path:
-        return self.path / "lock"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.database = path / "argilla.db"
+        self.credentials = path / "credentials.json"
+        self.running = path / "server.json"
+        self.log = path / "server.log"
+        self.temporary = path / "tmp"
+        self.auth_secret_file = path / "auth_secret"
+        self._lock = path / "lock"
 
     def create(self) -> None:
         """Make the folder, or make sure that it is ours; readable by nobody else."""
@@ -125,10 +106,9 @@ class DataFolder:
 
     def auth_secret(self) -> str:
         """The key that signs the sessions, made on first use."""
-        path = self.auth_secret_file
-        if not path.exists():
-            write_private(path, secrets.token_hex(32))
-        return path.read_text()
+        if not self.auth_secret_file.exists():
+            write_private(self.auth_secret_file, secrets.token_hex(32))
+        return self.auth_secret_file.read_text()
 
     def empty_temporary(self) -> None:
         """Delete what a server left behind (Argilla copies 14 MB of pages at every boot)."""
@@ -158,6 +138,16 @@ class DataFolder:
             write_private(self.credentials, json.dumps(content, indent=2) + "\n")
         finally:
             os.close(folder)
+
+
+def hold_environment(folder: Path) -> int:
+    """Keep an environment from being rebuilt while a server runs in it.
+
+    Returns the descriptor of the lock; the kernel releases it with the process.
+    """
+    descriptor = os.open(folder / IN_USE, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return descriptor
 
 
 def new_password() -> str:

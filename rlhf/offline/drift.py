@@ -27,8 +27,8 @@ from inhouse.generation.sample import Reply, log_probabilities, replies
 from inhouse.judge import states_facts
 from inhouse.records import Prompt
 from inhouse.run import is_main_process
+from inhouse.training.data import say
 from inhouse.training.plan import length_classes
-from rlhf.offline.data import say
 
 POINTS = 4  # measurements after the one at the start
 # A rate that falls by more is an alarm. One prompt of 16 is 0.06: chance, at temperature 1.

@@ -29,12 +29,11 @@ from inhouse.files import sha256, write_atomically
 from inhouse.models.adapters import base_of, is_adapter
 from inhouse.models.load import load_causal_lm
 from inhouse.run import is_main_process
-from rlhf.offline.data import say
-from rlhf.offline.rows import Row, longest
+from inhouse.training.data import Columns, longest, say
 
 WEIGHTS = ("*.safetensors", "config.json", "adapter_config.json")
 LARGEST_GAP = {"float32": 1e-3, "16 bit": 0.1}  # nats, between policy and reference at step 0
-Columns = dict[str, list[float]]
+LogProbabilities = dict[str, list[float]]  # of each row, by column
 
 
 @dataclass(frozen=True)
@@ -120,14 +119,14 @@ class Cache:
             "versions": {name: version(name) for name in packages},
         }
 
-    def path(self, rows: Sequence[Row]) -> Path:
+    def path(self, rows: Sequence[Columns]) -> Path:
         """Where the log-probabilities of these rows are kept, by hash of all they depend on."""
         digest = hashlib.sha256(json.dumps(self.made_from, sort_keys=True).encode())
         for row in rows:
             digest.update(json.dumps(row, sort_keys=True).encode())
         return self.folder / f"reference-{digest.hexdigest()[:16]}.json"
 
-    def read(self, path: Path) -> Columns | None:
+    def read(self, path: Path) -> LogProbabilities | None:
         """The columns that were kept, or None if there are none or they are damaged."""
         if not path.is_file():
             return None
@@ -141,17 +140,17 @@ class Cache:
             return None
         return columns
 
-    def write(self, path: Path, columns: Columns) -> None:
+    def write(self, path: Path, columns: LogProbabilities) -> None:
         """Keep the columns: the whole file or none of it."""
         kept = {"made_from": self.made_from, "sha256": _digest(columns), "columns": columns}
         write_atomically(path, json.dumps(kept) + "\n")
 
 
-def _digest(columns: Columns) -> str:
+def _digest(columns: LogProbabilities) -> str:
     return hashlib.sha256(json.dumps(columns, sort_keys=True).encode()).hexdigest()
 
 
-def score(trainer: Any, dataset: Any, names: Sequence[str], batch_size: int) -> Columns:
+def score(trainer: Any, dataset: Any, names: Sequence[str], batch_size: int) -> LogProbabilities:
     """Ask the reference for each row's log-probabilities; rows of like length share a batch."""
     lengths = [longest(row) for row in dataset]
     order = sorted(range(len(dataset)), key=lambda index: lengths[index])
@@ -189,7 +188,7 @@ def with_reference(
         )
     path = cache.path(list(dataset))
     # One process looks: another could see the file that the first has just written.
-    kept: list[Columns | None] = [cache.read(path) if is_main_process() else None]
+    kept: list[LogProbabilities | None] = [cache.read(path) if is_main_process() else None]
     broadcast_object_list(kept, from_process=0)
     columns, began = kept[0], time.monotonic()
     if columns is None:

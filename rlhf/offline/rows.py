@@ -15,8 +15,7 @@ from pydantic import field_validator, model_validator
 from inhouse.chat import reply_ids
 from inhouse.errors import InputError
 from inhouse.records import Message, Preference, Prompt
-
-Row = dict[str, Any]
+from inhouse.training.data import Columns
 
 
 class Verdict(Prompt):
@@ -37,7 +36,7 @@ class Verdict(Prompt):
         return self
 
 
-def pair_row(tokenizer: Any, record: Preference) -> Row:
+def pair_row(tokenizer: Any, record: Preference) -> Columns:
     """``prompt_ids``, ``chosen_ids`` and ``rejected_ids``.
 
     Raises:
@@ -53,21 +52,20 @@ def pair_row(tokenizer: Any, record: Preference) -> Row:
     return {"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected}
 
 
-def verdict_row(tokenizer: Any, record: Verdict) -> Row:
+def verdict_row(tokenizer: Any, record: Verdict) -> Columns:
     """``prompt_ids`` and ``completion_ids``, and the ``label``."""
     prompt, completion = reply_ids(tokenizer, record.prompt, record.completion[0])
     return {"prompt_ids": prompt, "completion_ids": completion, "label": record.label}
 
 
-def longest(row: Row) -> int:
-    """Tokens of the prompt with the longest of its answers."""
-    answers = [len(ids) for name, ids in row.items() if name.endswith("_ids")]
-    prompt = len(row["prompt_ids"])
-    answers.remove(prompt)
-    return prompt + max(answers)
+def answer_tokens(columns: Columns) -> int:
+    """Tokens of a row that count in the loss."""
+    return sum(
+        len(ids) for name, ids in columns.items() if name.endswith("_ids") and name != "prompt_ids"
+    )
 
 
-def with_mismatched(rows: Sequence[Row], batch_size: int, seed: int) -> list[Row]:
+def with_mismatched(rows: Sequence[Columns], batch_size: int, seed: int) -> list[Columns]:
     """Verdicts in the order they are trained in, each with the answer of its batch's neighbour.
 
     KTO estimates the KL term z_0 on prompts with answers to others (Ethayarajh et al. 2024,
@@ -87,7 +85,7 @@ def with_mismatched(rows: Sequence[Row], batch_size: int, seed: int) -> list[Row
     return made
 
 
-def show(tokenizer: Any, row: Row) -> str:
+def show(tokenizer: Any, row: Columns) -> str:
     """A row as text, what counts in the loss between ⟦ and ⟧, on a terminal in green."""
     green, plain = ("\x1b[32m", "\x1b[0m") if sys.stdout.isatty() else ("", "")
     text = {name: tokenizer.decode(ids) for name, ids in row.items() if name.endswith("_ids")}

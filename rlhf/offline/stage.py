@@ -1,28 +1,112 @@
-"""What DPO and KTO do alike: load, plan, build the trainer, train while measuring, save."""
+"""The story of DPO and KTO: load, plan, build the trainer, train while measuring, save."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import datasets
 
+from inhouse.config import Parsed, Stage
+from inhouse.models import sharding
 from inhouse.models.adapters import is_adapter, lora_config
+from inhouse.models.load import load_tokenizer
+from inhouse.records import Prompt
 from inhouse.run import Run
 from inhouse.training import loop, memory, plan, preflight
 from inhouse.training.batches import Rows
-from inhouse.training.plan import count_parameters, length_table
+from inhouse.training.data import Columns, Placed, TrainingData, longest, say
+from inhouse.training.options import check_settings, find_inputs, open_stage
+from inhouse.training.plan import count_parameters
 from inhouse.training.sampler import order_by_epoch
+from rlhf.offline import data as preferences
 from rlhf.offline import reference
-from rlhf.offline.data import Data, say
 from rlhf.offline.drift import Drift, conclude
-from rlhf.offline.rows import longest, show
+from rlhf.offline.rows import answer_tokens, show
 
 
-def load(model_args: Any, training: Any, tokenizer: Any, data: Data) -> tuple[Any, Any]:
+@dataclass(frozen=True)
+class Method:
+    """What one method does its own way.
+
+    ``reference_columns`` as :func:`rlhf.offline.reference.prepared` takes them. ``arrange`` orders
+    the rows of one side as the trainer wants them, ``count`` says what the metrics tell of them.
+    """
+
+    read: Callable[[str], list[Placed[Any]]]
+    make_columns: Callable[[Any, Any], Columns]
+    wanted: Callable[[Any], str | None]
+    reference_columns: tuple[str, ...]
+    trainer_for: Callable[[Any, Any, list[Columns]], type]
+    rows_of: Callable[[type, list[Columns]], Rows]
+    arrange: Callable[[list[Columns]], list[Columns]] = list
+    count: Callable[[list[Columns], str], dict[str, Any]] = lambda rows, source: {}
+    may_shard: bool = False
+
+
+def align(stage: Stage, parsed: Parsed, method: Method) -> None:
+    """Inputs, records, model and reference, trainer, train, save, finish."""
+    options, read, hold_out, privacy, own, *_, training, model_args = parsed
+    check_settings(parsed.settings, may_shard=method.may_shard)
+    reference.check_settings(training)
+    inputs = find_inputs(
+        *(stage, options.run_dir, read.dataset_name, model_args, training),
+        house_rules=own.house_rules,
+        personal_data_allow=privacy.personal_data_allow,
+        personal_data_ner=privacy.personal_data_ner,
+    )
+    run = open_stage(stage, parsed, inputs)
+
+    tokenizer = load_tokenizer(model_args.model_name_or_path)
+    source = str(inputs["dataset_name"])
+    data = preferences.prepare(
+        *(tokenizer, method.read(source), source, method.make_columns, method.wanted),
+        *(hold_out, privacy, own.house_rules, training.max_length),
+    )
+    asked = preferences.prompts_of(data.held_out, source)
+    counts = method.count(data.columns, source)
+    free = memory.free_bytes()
+    model, lora = load(model_args, training, tokenizer, data)
+    sharding.begin(training)
+    kind = method.trainer_for(model, training, data.columns)
+    rows = method.rows_of(kind, data.columns)
+    need = check_memory(model, lora, model_args, training, rows, free)
+    sides = [method.arrange(data.columns), method.arrange(data.held_out_columns)]
+    parts = (training, model, model_args, lora, tokenizer, sides)
+    if options.dry_run:
+        trainer = trial_trainer(kind, method.reference_columns, *parts)
+        show_plan(trainer, count_parameters(model, lora), rows, need, tokenizer, data, run.folder)
+        return
+
+    loop.start(training, run)
+    start = reference.describe(model_args.model_name_or_path)
+    say(f"loss: {' + '.join(losses(training))}, beta {training.beta}\nreference: {start}")
+    kept = Path(own.ref_cache_dir or run.folder.parent / "cache")
+    cache = reference.Cache(kept, start, model_args, training)
+    size = count_parameters(model, lora)
+    prepared = reference.prepared(kind, method.reference_columns, cache)
+    trainer = make_trainer(prepared, *parts)
+    show_plan(trainer, size, rows, need, tokenizer, data, run.folder)
+    metrics = train(trainer, run, tokenizer, data, asked[: own.answer_prompts])
+    run.finish(
+        config=tuple(parsed),
+        seed=training.seed,
+        metrics=metrics | data.told | counts | {"reference": asdict(start)},
+        next_command="python -m review",
+    )
+
+
+def losses(training: Any) -> list[str]:
+    """The losses' names: TRL's key holds several for DPO and one for KTO."""
+    return [training.loss_type] if isinstance(training.loss_type, str) else training.loss_type
+
+
+def load(
+    model_args: Any, training: Any, tokenizer: Any, data: TrainingData[Any]
+) -> tuple[Any, Any]:
     """The model to train, and its new adapter's settings or None.
 
     Raises:
@@ -30,10 +114,10 @@ def load(model_args: Any, training: Any, tokenizer: Any, data: Data) -> tuple[An
     """
     lora = lora_config(model_args)
     model = reference.load(model_args, trainable=True)
-    rows = [ids for row in data.rows for column, ids in row.items() if column.endswith("_ids")]
-    preflight.check_vocabulary(model, rows, data.source)
+    ids = [ids for row in data.columns for name, ids in row.items() if name.endswith("_ids")]
+    preflight.check_vocabulary(model, ids, data.source)
     if lora is not None or is_adapter(model_args.model_name_or_path):
-        preflight.check_frozen_tokens(model, tokenizer, rows, data.source, lora)
+        preflight.check_frozen_tokens(model, tokenizer, ids, data.source, lora)
     return model, lora
 
 
@@ -57,13 +141,13 @@ def check_memory(
     return need
 
 
-def print_plan(
+def show_plan(
     trainer: Any,
     size: tuple[int, int],
     rows: Rows,
     need: memory.Load,
     tokenizer: Any,
-    data: Data,
+    data: TrainingData[Any],
     folder: Path,
 ) -> None:
     """Try the longest batch; print what the run will do, and one record.
@@ -77,19 +161,17 @@ def print_plan(
     # The length by which it is chosen stands in a column that TRL's collators do not read.
     lengths = [row | {"input_ids": range(longest(row))} for row in trainer.train_dataset]
     measured = memory.measure(trainer, lengths, need)
-    details = [*memory.lines(need, measured), *length_table(rows.lengths)]
-    if measured:
-        details.append(plan.time_line(trainer.args, rows, measured.seconds, measured.tokens))
+    answers = sum(map(answer_tokens, data.columns))
     plan.show(
         trainer.args,
-        rows=len(data.rows),
-        tokens=data.tokens,
-        supervised=data.answer_tokens,
+        rows=len(data.train),
+        tokens=answers + sum(len(row["prompt_ids"]) for row in data.columns),
+        supervised=answers,
         parameters=size[0],
         trainable=size[1],
         folder=folder,
-        example=show(tokenizer, data.rows[0]),
-        details=details,
+        example=show(tokenizer, data.columns[0]),
+        details=plan.details(trainer.args, rows, need, measured),
     )
 
 
@@ -98,7 +180,7 @@ def trial_trainer(kind: type, names: Sequence[str], training: Any, *given: Any) 
 
     Args:
         names: as :func:`rlhf.offline.reference.prepared` takes them.
-        given: as :func:`make_trainer` takes them, without ``training``.
+        given: as :func:`make_trainer` takes them, behind ``training``.
     """
     with tempfile.TemporaryDirectory() as unused:  # the trainer wants a folder
         training.output_dir = unused
@@ -106,25 +188,40 @@ def trial_trainer(kind: type, names: Sequence[str], training: Any, *given: Any) 
 
 
 def make_trainer(
-    kind: type, training: Any, model: Any, model_args: Any, lora: Any, tokenizer: Any, data: Data
+    kind: type,
+    training: Any,
+    model: Any,
+    model_args: Any,
+    lora: Any,
+    tokenizer: Any,
+    sides: Sequence[list[Columns]],
 ) -> Any:
-    """The trainer of that kind, with a live reference where it needs one."""
+    """The trainer of that kind, with a live reference where it needs one.
+
+    Args:
+        sides: rows to train on, and those that are held out.
+    """
+    trained, held_out = (datasets.Dataset.from_list(rows) if rows else None for rows in sides)
     return kind(
         model=model,
         ref_model=reference.load_live(model_args, training, lora),
         args=training,
-        train_dataset=datasets.Dataset.from_list(data.rows),
-        eval_dataset=datasets.Dataset.from_list(data.held_out) if data.held_out else None,
+        train_dataset=trained,
+        eval_dataset=held_out,
         processing_class=tokenizer,
         peft_config=lora,
     )
 
 
 def train(
-    trainer: Any, run: Run, tokenizer: Any, data: Data, answer_prompts: int
+    trainer: Any, run: Run, tokenizer: Any, data: TrainingData[Any], prompts: Sequence[Prompt]
 ) -> dict[str, Any]:
-    """Train, measure, save; return the figures."""
-    drift = watch(trainer, tokenizer, data, answer_prompts)
+    """Train, measure, save; return the figures.
+
+    Args:
+        prompts: held-out ones that are answered before and after.
+    """
+    drift = watch(trainer, tokenizer, data, prompts)
     if drift is not None:
         drift.begin(trainer.model)
         trainer.add_callback(drift)
@@ -134,13 +231,13 @@ def train(
     if data.held_out:
         metrics |= trainer.evaluate()
     loop.save(trainer, tokenizer, run)
-    lengths = [longest(row) for row in data.rows]
-    return metrics | conclude(trainer.state.log_history, trainer.beta, lengths, run.folder)
+    return metrics | conclude(trainer.state.log_history, trainer.beta, data.lengths, run.folder)
 
 
-def watch(trainer: Any, tokenizer: Any, data: Data, answer_prompts: int) -> Drift | None:
+def watch(
+    trainer: Any, tokenizer: Any, data: TrainingData[Any], prompts: Sequence[Prompt]
+) -> Drift | None:
     """What measures the policy's answers, or None, and then why not is said."""
-    prompts = data.prompts[:answer_prompts]
     if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
         say("no answers are measured: no process has the whole model")
         return None
@@ -149,8 +246,8 @@ def watch(trainer: Any, tokenizer: Any, data: Data, answer_prompts: int) -> Drif
         return None
     # Twice the longest answer is room enough to see a model that does not stop; and a prompt with
     # its answer stays within what training allows.
-    room = 2 * data.longest_answer
+    room = 2 * max(row.length - len(row.columns["prompt_ids"]) for row in data.train)
     if trainer.args.max_length:
-        longest_prompt = max(len(row["prompt_ids"]) for row in data.held_out)
+        longest_prompt = max(len(row["prompt_ids"]) for row in data.held_out_columns)
         room = min(room, trainer.args.max_length - longest_prompt)
     return Drift(tokenizer, prompts, room, trainer.args.seed)

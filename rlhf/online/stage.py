@@ -1,4 +1,4 @@
-"""What PPO and RLOO do alike: inputs, prompts, the reward, one bar, what is written."""
+"""The story of PPO and RLOO: prompts, roles, reward, trainer, train, settle, save."""
 
 from __future__ import annotations
 
@@ -8,58 +8,120 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import datasets
 from transformers import ProgressCallback
 
 from inhouse import run as runs
 from inhouse.chat import prompt_ids
-from inhouse.config import RunOptions
+from inhouse.config import Parsed, Stage
 from inhouse.errors import InputError
 from inhouse.files import write_atomically
 from inhouse.generation.score import Calibration
-from inhouse.models.adapters import is_adapter
-from inhouse.models.folder import check_arguments, context_length, find_base, load_config, locate
-from inhouse.models.load import load_tokenizer
+from inhouse.models.adapters import is_adapter, lora_config
+from inhouse.models.folder import context_length, find_base, load_config, locate
+from inhouse.models.load import load_causal_lm, load_tokenizer
 from inhouse.records import Prompt, plain, positions, read
 from inhouse.run import Run, is_main_process
 from inhouse.training import loop
+from inhouse.training.options import check_settings, find_inputs, open_stage
 from rlhf.online import checks
-from rlhf.online.guard import Guard
-from rlhf.online.progress import Progress
+from rlhf.online.guard import Guard, Progress
+from rlhf.online.options import OnlineOptions
 from rlhf.online.reward_function import RewardFunction, calibration_of, check_fit, check_template
 from rlhf.online.rewards import Rewards, Text
 from rlhf.online.rewards import read as read_composition
 from rlhf.online.watch import plots
 
 
-def find_inputs(
-    options: RunOptions, own: Any, model_args: Any, training: Any
-) -> dict[str, str | Path]:
-    """What the stage reads: named, or else found in the campaign. Fills in the model's place.
+@dataclass(frozen=True)
+class Teacher:
+    """A reward model that may teach: its folder, and whether it can stand on the policy's base."""
+
+    folder: str
+    calibration: Calibration
+    shares_base: bool
+
+
+@dataclass(frozen=True)
+class Start:
+    """What training starts from. ``lora`` are a new adapter's settings, or None."""
+
+    model: Any
+    lora: Any
+    adapted: bool
+    tokenizer: Any
+    inputs: dict[str, str | Path]
+    teacher: Teacher | None
+
+
+@dataclass(frozen=True)
+class Cast:
+    """A model whose parts are given out: the trainer that it gets, and what is left to save."""
+
+    model: Any
+    trainer: Callable[[datasets.Dataset], Any]
+    policy_alone: Callable[[], Any] = lambda: None
+
+
+def learn(stage: Stage, parsed: Parsed, cast: Callable[[Start], Cast]) -> None:
+    """Prompts, roles, reward, trainer, train, settle, save, finish."""
+    options, read, own, *_, training, model_args = parsed
+    check_settings(parsed.settings)
+    checks.check_settings(parsed.settings, training)
+    inputs = find_inputs(
+        *(stage, options.run_dir, read.dataset_name, model_args, training),
+        rewards=own.rewards,
+        house_rules=own.house_rules,
+    )
+    inputs |= find_reward_model(own, Path(options.run_dir))
+    run = open_stage(stage, parsed, inputs)
+
+    name = str(inputs["model_name_or_path"])
+    tokenizer = load_tokenizer(name)
+    longest = training.max_completion_length
+    prompts = read_prompts(str(inputs["dataset_name"]), tokenizer, name, longest)
+    steps = checks.check_rollouts(training, len(prompts))
+    teacher = find_teacher(inputs, tokenizer)
+    lora = lora_config(model_args)
+    adapted = lora is not None or is_adapter(name)
+    model = load_causal_lm(
+        name,
+        dtype=model_args.dtype,
+        attn_implementation=model_args.attn_implementation,
+        trainable=True,
+    )
+    first = prompt_ids(tokenizer, Prompt(**prompts[0]).prompt)
+    checks.check_padding(model, first, tokenizer.pad_token_id, name)
+    players = cast(Start(model, lora, adapted, tokenizer, inputs, teacher))
+    if options.dry_run:
+        show_plan(training, prompts, steps, players.model, run.folder, tokenizer.decode(first))
+        return
+
+    loop.start(training, run)
+    trainer = players.trainer(datasets.Dataset.from_list(prompts))
+    metrics = train(trainer, run, steps)
+    trainer.settle(prompts)
+    write_results(trainer.guard, run)
+    players.policy_alone()
+    loop.save(trainer, tokenizer, run)
+    run.finish(
+        config=tuple(parsed),
+        seed=training.seed,
+        metrics=metrics | trainer.guard.metrics(),
+        next_command="python -m review",
+    )
+
+
+def find_reward_model(own: OnlineOptions, campaign: Path) -> dict[str, str | Path]:
+    """The reward model that is named or the run's, where the composition weighs one.
 
     Raises:
-        InputError: a parent stage is missing, or the model is none.
+        InputError: it weighs one, and there is none.
     """
-    campaign = Path(options.run_dir)
-    if model_args.model_name_or_path is None:
-        model_args.model_name_or_path = str(
-            runs.require(campaign / "sft", f"run `python -m sft --run_dir {campaign}` first")
-        )
-    check_arguments(model_args, training)
-    found: dict[str, str | Path] = {
-        "model_name_or_path": model_args.model_name_or_path,
-        "dataset_name": own.dataset_name
-        or runs.require(
-            campaign / "data" / "prompts.jsonl", "give your prompts with --dataset_name"
-        ),
-        "rewards": own.rewards,
-    }
-    if "learned" in read_composition(Path(own.rewards)).weights:
-        found["reward_model"] = own.reward_model or runs.require(
-            campaign / "reward",
-            f"run `python -m reward --run_dir {campaign}` first, or give a reward model with "
-            "--reward_model",
-        )
-    return found | ({"house_rules": own.house_rules} if own.house_rules else {})
+    if "learned" not in read_composition(Path(own.rewards)).weights:
+        return {}
+    mend = f"run `python -m reward --run_dir {campaign}` first, or give one with --reward_model"
+    return {"reward_model": own.reward_model or runs.require(campaign / "reward", mend)}
 
 
 def read_prompts(source: str, tokenizer: Any, model: str, longest: int) -> list[dict[str, Any]]:
@@ -81,16 +143,7 @@ def read_prompts(source: str, tokenizer: Any, model: str, longest: int) -> list[
     return [{"prompt": plain(record.prompt)} for record in prompts]
 
 
-@dataclass(frozen=True)
-class Judge:
-    """A reward model that may teach: its folder, and whether it can stand on the policy's base."""
-
-    folder: str
-    calibration: Calibration
-    shares_base: bool
-
-
-def find_judge(inputs: dict[str, str | Path], tokenizer: Any) -> Judge | None:
+def find_teacher(inputs: dict[str, str | Path], tokenizer: Any) -> Teacher | None:
     """The reward model among the inputs, if the composition weighs one.
 
     Raises:
@@ -106,7 +159,7 @@ def find_judge(inputs: dict[str, str | Path], tokenizer: Any) -> Judge | None:
     check_fit(calibration, folder)
     stands_on = Path(find_base(folder)).resolve()
     shares = same_tokens and is_adapter(folder) and stands_on == Path(find_base(policy)).resolve()
-    return Judge(folder, calibration, shares)
+    return Teacher(folder, calibration, shares)
 
 
 def load_reward(
@@ -119,7 +172,7 @@ def load_reward(
     return RewardFunction(rewards)
 
 
-def print_plan(
+def show_plan(
     training: Any, rows: Sequence[Any], steps: int, model: Any, folder: Path, example: str
 ) -> None:
     """Print what a run would do: rollouts, steps, what is trained, and one prompt."""
@@ -144,13 +197,14 @@ def print_plan(
     )
 
 
-def train(trainer: Any, guard: Guard, run: Run, steps: int) -> dict[str, Any]:
-    """Train with one bar over all rollouts; return the figures."""
+def train(trainer: Any, run: Run, steps: int) -> dict[str, Any]:
+    """Train a watched trainer with one bar over all rollouts; return the figures."""
     trainer.remove_callback(ProgressCallback)
     whole = trainer.args.max_steps
     if whole <= 0:
         batches = len(trainer.get_train_dataloader()) // trainer.args.gradient_accumulation_steps
         whole = int(batches * trainer.args.num_train_epochs)
+    guard: Guard = trainer.guard
     guard.progress = Progress(run.stage.name, whole // steps)
     metrics = loop.train(trainer, run)
     guard.progress.close()

@@ -10,22 +10,18 @@ An answer's tokens are actions. Its reward falls on the last of them, KL to the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from accelerate.utils import set_seed
 from torch import Tensor
 from transformers import TrainerCallback
-from trl import RLOOTrainer
 from trl.models.utils import disable_gradient_checkpointing, unwrap_model_for_generation
 from trl.trainer.utils import pad
 
 from inhouse.generation import decode
-from inhouse.run import is_main_process
+from inhouse.training.data import say
 from inhouse.training.unpadded import (
     below_adapters,
     each_row,
@@ -34,26 +30,25 @@ from inhouse.training.unpadded import (
     put_back,
     unpadded,
 )
-from rlhf.online.advantages import (
+from rlhf.online.arithmetic import (
     explained_variance,
     gae,
     kl_terms,
     masked_mean,
+    moved,
+    policy_loss,
     token_rewards,
+    value_loss,
     whiten,
 )
-from rlhf.online.checks import check_first, why_padded
-from rlhf.online.guard import Guard
-from rlhf.online.kl_control import KLController
-from rlhf.online.losses import moved, policy_loss, value_loss
+from rlhf.online.checks import why_padded
+from rlhf.online.guard import Guard, KLController
+from rlhf.online.options import PPOSettings
 from rlhf.online.reward_function import RewardFunction
 from rlhf.online.rewards import averages
 from rlhf.online.roles import CRITIC, POLICY, REFERENCE, VALUE_HEAD, Roles
-from rlhf.online.sampler import EpochSampler, epoch_sampler
 from rlhf.online.watch import Health, Watch, sampling_error
-
-if TYPE_CHECKING:
-    from rlhf.ppo import PPOSettings
+from rlhf.online.watched import WatchedTrainer
 
 
 @dataclass
@@ -76,14 +71,11 @@ class Rollout:
     health: Health
 
 
-class PPOTrainer(RLOOTrainer):
+class PPOTrainer(WatchedTrainer):
     """Learned critic, GAE, clipped losses, KL in the reward, and a watch that rolls back."""
 
     _tag_names = ["trl", "ppo"]  # noqa: RUF012
     _name = "PPO"
-    args: Any  # an RLOOConfig
-    model: Any
-    max_completion_length: Any
     pad_to_multiple_of: Any
 
     def __init__(
@@ -95,44 +87,25 @@ class PPOTrainer(RLOOTrainer):
         train_dataset: Any,
         processing_class: Any,
     ):
-        args.disable_dropout = True  # or the first ratio is not 1
         args.ddp_find_unused_parameters = False  # two forwards, one backward: DDP must not look
         super().__init__(
+            Guard(Watch(settings.max_kl), KLController(args.beta, settings.target_kl)),
+            reward,
+            args,
             model=roles.model,
-            reward_funcs=reward,
-            args=args,
             train_dataset=train_dataset,
             processing_class=processing_class,
         )
-        self.roles, self.reward, self.settings = roles, reward, settings
+        self.roles, self.settings = roles, settings
         roles.mark_trained()  # TRL has added the reference, and peft marks what it likes
-        kl = KLController(args.beta, settings.target_kl)
-        self.guard = Guard(Watch(settings.max_kl), kl)
         self.held: set[str] = set()  # the roles whose weights must not move
         reason = why_padded(self.model, args)
         self.padded = bool(reason)  # whether batches run with their padding
-        if reason and is_main_process():
-            print(f"batches are padded: {reason}")
+        if reason:
+            say(f"batches are padded: {reason}")
         self.add_callback(_Hold(self))
 
     # --- a rollout ----------------------------------------------------------------------------
-
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
-        rollout = self._roll(inputs)
-        guard = self.guard
-        if not guard.watch.history:
-            check_first(rollout.health, self.max_completion_length)
-        while not guard.stopped and (reasons := guard.watch.alarms(rollout.health)):
-            guard.roll_back(reasons, self.model, self.optimizer)
-            rollout = self._roll(inputs)
-        batch = self._as_batch(rollout)
-        self._log_rollout(rollout)
-        self.held = {POLICY} if rollout.health.rollout < self.settings.value_warmup else set()
-        if guard.stopped:  # the step that TRL is in must run, and must change nothing
-            self.held, self.control.should_training_stop = {POLICY, CRITIC}, True
-        else:
-            guard.accept(rollout.health, self.model, self.optimizer)
-        return batch
 
     def _roll(self, inputs: list[dict[str, Any]]) -> Rollout:
         """Sample an answer to each prompt; let reference, critic and reward read it."""
@@ -153,12 +126,11 @@ class PPOTrainer(RLOOTrainer):
         k1, k3 = kl_terms(logps, ref_logps, mask)
         gathered = self.accelerator.gather
         kl = gathered(k1.sum(1)).tolist()
-        opinions = self.reward.held_out.opinions if self.reward.held_out else None
         health = Health(
             rollout=len(self.guard.watch.history),
             score=every_score.mean().item(),
             score_std=every_score.std().item(),
-            held_out=self._mean(opinions) if opinions is not None else None,
+            held_out=self._held_out_opinion(),
             kl=sum(kl) / len(kl),
             kl_error=sampling_error(kl),
             kl_k3=gathered(k3.sum(1)).mean().item(),
@@ -248,7 +220,11 @@ class PPOTrainer(RLOOTrainer):
         return put_back(values[..., 0], layout, labels)[:, -kept:]
 
     def _as_batch(self, rollout: Rollout) -> dict[str, Tensor]:
-        """Advantages and returns, in the shape that TRL shuffles and cuts into mini-batches."""
+        """Advantages and returns of a rollout, which is logged; and who is held while it trains."""
+        self._log_rollout(rollout)
+        self.held = {POLICY} if rollout.health.rollout < self.settings.value_warmup else set()
+        if self.guard.stopped:  # the step that TRL is in must run, and must change nothing
+            self.held = {POLICY, CRITIC}
         mask, settings = rollout.completion_mask, self.settings
         scores = rollout.scores
         if self.reward_clip_range:
@@ -337,24 +313,8 @@ class PPOTrainer(RLOOTrainer):
             **{name: self._mean([figure]) for name, figure in figures.items()},
         )
 
-    def settle(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Look at what the last update made; keep it only if it is healthy.
-
-        Args:
-            rows: prompts to look with; a rollout's worth is taken.
-        """
-        set_seed(self.args.seed, device_specific=True)
-        share = self.args.generation_batch_size // self.args.world_size
-        now = self._roll(list(rows[:share])).health
-        self.guard.conclude(now, self.model, self.optimizer)
-
     def _total(self, tensor: Tensor) -> Tensor:
         return self.accelerator.reduce(tensor, "sum")
-
-    def _mean(self, values: Sequence[float]) -> float:
-        """The mean over all processes; each holds equally many."""
-        local = torch.tensor(values, device=self.accelerator.device)
-        return self.accelerator.gather(local).mean().item()
 
     def _log(self, **figures: float) -> None:
         for name, figure in figures.items():
@@ -375,21 +335,6 @@ class PPOTrainer(RLOOTrainer):
                 if chosen:
                     optimizer.add_param_group({**group, "params": chosen, "lr": rate})
         return optimizer
-
-    def _get_train_sampler(self, dataset: Any = None) -> EpochSampler:
-        return epoch_sampler(self, dataset)
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        # Before TRL's files: trainer_state.json comes last and says that all of it is there.
-        folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
-        folder.mkdir(parents=True, exist_ok=True)
-        self.guard.save(folder, self.accelerator.process_index)
-        super()._save_checkpoint(model, trial)
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None:
-            self.guard.load(Path(checkpoint), self.accelerator.process_index)
 
 
 class _Hold(TrainerCallback):

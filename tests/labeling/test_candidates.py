@@ -163,10 +163,10 @@ def test_killed_and_started_again_equals_uninterrupted(run_stage, words, tmp_pat
     monkeypatch.setattr(sample, "replies", own)
     import os
 
-    from inhouse import run
+    from inhouse.run import folder as run_folder
 
     # In one process the first run's hold on its folder would not be gone.
-    monkeypatch.setattr(run, "_lock", lambda folder: os.open(folder, os.O_RDONLY))
+    monkeypatch.setattr(run_folder, "_lock", lambda folder: os.open(folder, os.O_RDONLY))
     assert run_stage("labeling.candidates", *words, "--run_dir", tmp_path / "two").code == 0
     one, two = (
         sorted((tmp_path / name / "candidates" / "candidates.jsonl").read_text().splitlines())

@@ -66,7 +66,8 @@ def test_a_pseudonym_is_stable_and_does_not_hold_the_name():
 
 
 def test_answers_of_users_who_were_deleted_are_kept_apart():
-    # Argilla keeps a deleted user's answers without the user: two of them are still two answers.
+    # As an older Argilla gives them, without the user (today's deletes them with the user): two of
+    # them are still two answers.
     rows = [record("p", response(id="r-1", user_id=None), response(id="r-2", user_id=None))]
     assert len({rating.rater for rating in ratings_of(rows, "g")}) == 2
 

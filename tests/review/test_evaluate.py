@@ -10,7 +10,8 @@ from compliance.rules.house_rules import load
 from inhouse.errors import InputError
 from inhouse.judge import find_judge, states_facts
 from inhouse.records import Finding, Message, Output, read
-from review.evaluate import instructed, model_folders, score
+from review.answer import instructed, score
+from review.evaluate import model_folders
 from review.summary import helpful, summarise
 
 ROOT = Path(__file__).parents[2]
@@ -340,8 +341,8 @@ def test_killed_and_started_again_equals_uninterrupted(run_stage, campaign, monk
     import os
     import shutil
 
-    from inhouse import run
     from inhouse.generation import sample
+    from inhouse.run import folder as run_folder
 
     other = tmp_path / "y"
     shutil.copytree(campaign, other)
@@ -361,7 +362,7 @@ def test_killed_and_started_again_equals_uninterrupted(run_stage, campaign, monk
     assert run_stage("review.evaluate", *words, "--run_dir", other).code == 130
     assert not (other / "review" / "summary.json").exists()
     monkeypatch.setattr(sample, "replies", own)
-    monkeypatch.setattr(run, "_lock", lambda folder: os.open(folder, os.O_RDONLY))
+    monkeypatch.setattr(run_folder, "_lock", lambda folder: os.open(folder, os.O_RDONLY))
     assert run_stage("review.evaluate", *words, "--run_dir", other).code == 0
     one, two = (
         {o.id: o for o in read(folder / "review" / "outputs.jsonl", Output)}

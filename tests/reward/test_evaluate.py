@@ -16,8 +16,8 @@ from reward.evaluate import (
     side_with,
     ties,
 )
+from reward.report import unfit_because, verdict, warnings
 from reward.split import Pair, votes_beside, votes_of_others
-from reward.verdict import unfit_because, verdict, warnings
 
 RULES = """
 house: Test
@@ -242,7 +242,7 @@ def test_the_page_shows_it_all_and_escapes_what_comes_from_outside():
     assert "&lt;fee&gt;" in page and "<fee>" not in page
     for said in ("0.820", "0.490", "No claim is made: too few", "not measured", "0.61", "ben"):
         assert said in page, said
-    assert "M-1 No &quot;best&quot;" in page and "Never broken" not in page
+    assert "M-1 No &#34;best&#34;" in page and "Never broken" not in page
     assert "0.98 of the ceiling reached" in page  # 0.8 of 0.82
     assert page.count("<svg xmlns") == 4  # reliability, scores, and two curves of the best of n
     assert page.count('<circle cx="132.0" cy="7"') == 2  # 0.8 of 160 pixels: votes and majorities

@@ -2,7 +2,7 @@
 
 import pytest
 
-from compliance.privacy.scan import scan
+from inhouse.config import PrivacyOptions
 from inhouse.errors import InputError
 from reward import prepare
 
@@ -20,9 +20,8 @@ def load(tokenizer, preferences, write_lines, tmp_path):
         source = str(write_lines(tmp_path / "prefs.jsonl", rows))
         if ratings is not None:
             ratings = str(write_lines(tmp_path / "ratings.jsonl", ratings))
-        plain = {"max_length": None, "truncate": False, "allow_unscrubbed": False}
-        options = plain | {"search": scan} | options
-        return prepare.load(tokenizer, source, ratings, **options)
+        privacy = PrivacyOptions(**options)
+        return prepare.load(tokenizer, source, ratings, None, False, privacy)
 
     return loaded
 

@@ -348,7 +348,7 @@ def test_records_over_max_length_are_listed_and_refused(refused, words, tmp_path
     says = [
         "16 preferences of",
         "longer than max_length 20",
-        "record 1, 2, 3, 4, 5 …",
+        "(line 1, line 2, line 3, line 4, line 5 …",
         "--truncate",
     ]
     refused("reward.train", *words, "--max_length", "20", says=says, run_dir=tmp_path / "x")

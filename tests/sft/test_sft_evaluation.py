@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from inhouse.chat import render
 from inhouse.errors import InputError
 from inhouse.records import Demonstration
-from inhouse.token_cache import TokenCache
+from inhouse.training import data as rows_of
 from sft import prepare
 from sft.evaluate import read_probe
 
@@ -47,25 +47,25 @@ def test_the_best_checkpoint_is_kept_and_measured_by_topic_and_on_general_text(
         # Far too high a rate, so that the loss soon rises and training stops before its 30 steps.
         *("--learning_rate", "0.5", "--max_steps", "30", "--early_stopping_patience", "2"),
         *("--load_best_model_at_end", "--eval_strategy", "steps"),
-        *("--eval_steps", "1", "--save_steps", "1", "--token_cache", tmp_path / "tokens"),
+        *("--eval_steps", "1", "--save_steps", "1"),
     )
     ended = run_stage("sft.train", *words, *extra, "--run_dir", tmp_path / "x")
     assert ended.code == 0, ended.err
     folder = tmp_path / "x" / "sft"
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["best_step"] + 2 == metrics["steps"] < 30
-    assert len(list((tmp_path / "tokens").glob("*.jsonl"))) == 1
     svg = (folder / "training.svg").read_text()
     assert "Lengths" in svg and "held out" in svg
 
     # What was saved has the losses that the metrics tell, record by record.
     saved = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    rows = prepare.render_all(tokenizer, prepare.read(data), str(data), TokenCache(None))
-    _, held_out = prepare.split(rows, 0.5)
+    placed = rows_of.read(data, Demonstration)
+    rows = rows_of.render(tokenizer, placed, prepare.columns, str(data))
+    _, held_out = rows_of.split(rows, 0.5, str(data))
     by_topic: dict[str, list[tuple[float, int]]] = {}
     for row in held_out:
-        one = loss_alone(saved, row.rendered.ids, row.rendered.labels)
-        by_topic.setdefault(row.placed.topic, []).append(one)
+        one = loss_alone(saved, row.columns["input_ids"], row.columns["labels"])
+        by_topic.setdefault(prepare.topic_of(row), []).append(one)
     told = metrics["held_out"]["topics"]
     assert set(told) == set(by_topic) and len(told) > 1
     for topic, losses in by_topic.items():
@@ -141,17 +141,14 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     refused("sft.train", *words, says=says, run_dir=tmp_path / "x")
 
 
-def test_a_dry_run_tells_memory_lengths_and_time_and_leaves_no_tokens_behind(
+def test_a_dry_run_tells_memory_lengths_and_time_and_leaves_nothing_behind(
     run_stage, words, tmp_path
 ):
-    cache = tmp_path / "tokens"
-    ended = run_stage(
-        "sft.train", *words, "--dry_run", "--token_cache", cache, "--run_dir", tmp_path / "x"
-    )
+    ended = run_stage("sft.train", *words, "--dry_run", "--run_dir", tmp_path / "x")
     assert ended.code == 0, ended.err
     for said in ("GiB by formula", "  measured ", "lengths  ", "  up to ", "time         about"):
         assert said in ended.out
-    assert not cache.exists() and not (tmp_path / "x").exists()
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.slow

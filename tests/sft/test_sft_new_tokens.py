@@ -98,7 +98,7 @@ def test_they_are_trained_saved_merged_and_aligned_from(
     line = re.search(r"```sh\n(.*)", (folder / "README.md").read_text())[1]
     assert line.startswith("python -m inhouse.models merge . ") and "vLLM has no" in line
     merged = ("merge", folder, "--output_dir", tmp_path / "merged")
-    assert run_stage("inhouse.model_commands", *merged).code == 0
+    assert run_stage("inhouse.models.__main__", *merged).code == 0
     whole = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
     assert torch.allclose(logits(whole), expected, atol=1e-4)
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from labeling.server.folder import ToMend
+from labeling.server.folder import IN_USE, ToMend
 
 ROOT = Path(__file__).resolve().parents[3]  # the folder that holds the `labeling` package
 LOCK_FILE = Path(__file__).with_name("requirements.lock")
@@ -22,7 +22,6 @@ DEFAULT_FOLDER = ROOT / ".venv-argilla"
 OLDEST, NEWEST = (3, 11), (3, 13)  # the versions that the pinned wheels exist for
 
 STAMP = "lock.sha256"  # written last: an environment without it is half-built
-IN_USE = "in-use"  # locked, shared, by every server that runs in the environment
 BUILDING = "being-built"  # written first: tells a half-built environment from somebody's folder
 
 
@@ -34,13 +33,9 @@ def interpreter(folder: Path) -> Path:
 def is_complete(folder: Path) -> bool:
     """True when the environment was built to the end from today's lock file and still runs."""
     stamp = folder / STAMP
-    return (
-        interpreter(
-            folder
-        ).exists()  # a dangling link, after its Python was removed, does not exist
-        and stamp.exists()
-        and stamp.read_text() == _lock_hash()
-    )
+    if not interpreter(folder).exists():  # nor does a dangling link, after its Python was removed
+        return False
+    return stamp.exists() and stamp.read_text() == _lock_hash()
 
 
 def ensure(folder: Path) -> Path:
@@ -59,16 +54,6 @@ def ensure(folder: Path) -> Path:
             "make room there, or name another folder with --env_dir"
         ) from error
     return interpreter(folder)
-
-
-def hold(folder: Path) -> int:
-    """Keep the environment from being rebuilt while a server runs in it.
-
-    Returns the descriptor of the lock; the kernel releases it with the process.
-    """
-    descriptor = os.open(folder / IN_USE, os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
-    return descriptor
 
 
 def _refuse_if_in_use(folder: Path) -> None:

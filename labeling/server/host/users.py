@@ -11,10 +11,9 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
-from labeling.server.folder import DataFolder, ToMend, new_password
+from labeling.server.folder import OWNER, DataFolder, ToMend, new_password
 from labeling.server.host.background import direct
 
-OWNER = "owner"  # the first user, made at the first start
 ROLES = ("owner", "admin", "annotator")
 
 
@@ -77,12 +76,7 @@ def add(api: Api, folder: DataFolder, name: str, role: str, workspace: str) -> s
     except BaseException:
         api("DELETE", f"users/{user['id']}")  # all or nothing
         raise
-    with folder.edit_credentials() as credentials:
-        credentials["users"][name] = {
-            "role": role,
-            "password": password,
-            "api_key": user["api_key"],
-        }
+    _note(folder, user, password)
     return password
 
 
@@ -91,12 +85,7 @@ def reset(api: Api, folder: DataFolder, name: str) -> str:
     user = _known(api, name)
     password = new_password()
     api("PATCH", f"users/{user['id']}", {"password": password})
-    with folder.edit_credentials() as credentials:
-        credentials["users"][name] = {
-            "role": user["role"],
-            "password": password,
-            "api_key": user["api_key"],
-        }
+    _note(folder, user, password)
     return password
 
 
@@ -126,6 +115,13 @@ def remove(api: Api, folder: DataFolder, name: str, delete_answers: bool) -> Non
     api("DELETE", f"users/{user['id']}")
     with folder.edit_credentials() as credentials:
         credentials["users"].pop(name, None)
+
+
+def _note(folder: DataFolder, user: dict[str, Any], password: str) -> None:
+    """Write a user's secrets to credentials.json."""
+    known = {"role": user["role"], "password": password, "api_key": user["api_key"]}
+    with folder.edit_credentials() as credentials:
+        credentials["users"][user["username"]] = known
 
 
 def _find(api: Api, name: str) -> dict[str, Any] | None:

@@ -8,12 +8,13 @@ connection's lock, does the statement go to the thread, and the loop goes on.
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import aiosqlite
 
+T = TypeVar("T")
 ROWS_AT_ONCE = 64  # that aiosqlite fetches when it iterates; its own default
 
 
@@ -22,7 +23,9 @@ class DirectConnection(aiosqlite.Connection):
 
     busy_seconds = 30.0
 
-    async def _execute(self, function: Any, *arguments: Any, **options: Any) -> Any:
+    async def _execute(
+        self, function: Callable[..., T], *arguments: object, **options: object
+    ) -> T:
         if not self._running or not self._connection:
             raise ValueError("Connection closed")
         try:
@@ -31,9 +34,12 @@ class DirectConnection(aiosqlite.Connection):
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
             # SQLite has done nothing yet, so the same statement can be tried again.
-            return await super()._execute(self._wait_for, function, arguments, options)
+            waited: T = await super()._execute(self._wait_for, function, arguments, options)
+            return waited
 
-    def _wait_for(self, function: Callable[..., Any], arguments: Any, options: Any) -> Any:
+    def _wait_for(
+        self, function: Callable[..., T], arguments: Sequence[object], options: dict[str, object]
+    ) -> T:
         """Run a statement with SQLite's own waiting switched on."""
         self._conn.execute(f"PRAGMA busy_timeout = {int(self.busy_seconds * 1000)}")
         try:

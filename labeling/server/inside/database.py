@@ -12,8 +12,9 @@ import json
 import logging
 import sqlite3
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from argilla_server import database as argilla
 from argilla_server.settings import settings
@@ -32,24 +33,27 @@ from labeling.server.inside.connection import connect
 from labeling.server.inside.jobs import WORKER
 from labeling.server.inside.search import search_index, sql_functions
 
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+
 BUSY_SECONDS = 30
 _path = Path(str(make_url(settings.database_url).database))
 _on_network = mounts.is_network(_path.parent)
 
 
-def _to_json(value: Any) -> str:
+def _to_json(value: object) -> str:
     """As SQLAlchemy does it, and pydantic's models too: Argilla 2.8 failed to change a chat."""
     return json.dumps(value, default=lambda model: model.model_dump())
 
 
-def _engine(read_only: bool = False, **pool: Any) -> AsyncEngine:
+def _engine(read_only: bool = False, **pool: object) -> AsyncEngine:
     """An engine on the server's database, with our settings on every connection."""
     if "async_creator" not in pool:
         pool["connect_args"] = {"timeout": BUSY_SECONDS}
     engine = create_async_engine(settings.database_url, json_serializer=_to_json, **pool)
 
     @event.listens_for(engine.sync_engine, "connect")
-    def configure(connection: Any, _: Any) -> None:
+    def configure(connection: "DBAPIConnection", _: object) -> None:
         cursor = connection.cursor()
         cursor.execute("PRAGMA foreign_keys = ON")
         if not _on_network:  # SQLite's default otherwise: FULL
@@ -75,7 +79,7 @@ search_session = async_sessionmaker(bind=_searches, expire_on_commit=False)
 class _Session(AsyncSession):
     """Argilla's session, on the connections that belong to the calling thread."""
 
-    def __init__(self, bind: AsyncEngine, **options: Any) -> None:
+    def __init__(self, bind: AsyncEngine, **options: object) -> None:
         if threading.current_thread().name == WORKER:
             bind = _worker
         super().__init__(bind=bind, **options)
@@ -181,7 +185,7 @@ def checkpoint(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _connect(path: Path) -> Any:
+def _connect(path: Path) -> Iterator[sqlite3.Connection]:
     """A plain connection that commits and closes."""
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
     try:

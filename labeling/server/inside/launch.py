@@ -14,10 +14,18 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from labeling.server.folder import EXIT_MEND, DataFolder, ToMend, write_private
-from labeling.server.host import environment
+from labeling.server.folder import (
+    EXIT_MEND,
+    DataFolder,
+    ToMend,
+    hold_environment,
+    write_private,
+)
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 
 def main() -> None:
@@ -45,7 +53,7 @@ def _serve(options: argparse.Namespace) -> None:
     write_private(
         folder.running, json.dumps({"pid": os.getpid(), "url": url, "python": sys.executable})
     )
-    environment_lock = environment.hold(Path(sys.prefix))  # until this process ends
+    environment_lock = hold_environment(Path(sys.prefix))  # until this process ends
     set_environment(folder, url)
 
     from labeling.server.inside import jobs
@@ -73,7 +81,9 @@ def _serve(options: argparse.Namespace) -> None:
         os.close(environment_lock)
 
 
-async def _run(folder: DataFolder, url: str, listener: socket.socket, application: Any) -> None:
+async def _run(
+    folder: DataFolder, url: str, listener: socket.socket, application: "ASGIApp"
+) -> None:
     """Everything that needs the event loop, from the owner's account to the last request."""
     import uvicorn
 

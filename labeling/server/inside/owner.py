@@ -1,7 +1,6 @@
 """The owner's account: made at the first start, and in step with credentials.json ever after."""
 
-from labeling.server.folder import DataFolder, new_api_key, new_password
-from labeling.server.host.users import OWNER
+from labeling.server.folder import OWNER, DataFolder, new_api_key, new_password
 
 
 async def ensure(folder: DataFolder, url: str) -> None:

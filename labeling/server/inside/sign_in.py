@@ -5,13 +5,18 @@ time until the next try is let through, up to a minute. A wait rather than a loc
 rater out for good by typing wrong passwords under their name. Kept in memory: a restart forgets it.
 """
 
+from __future__ import annotations
+
 import re
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from labeling.server.inside.traffic import json_answer
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PATH = "/api/v1/token"
 FREE_BY_NAME, FREE_BY_ADDRESS = 5, 20  # failures without a wait; raters may share an address
@@ -47,11 +52,11 @@ class Throttle:
         self._failures.pop(key, None)
 
 
-def throttled(application: Any) -> Any:
+def throttled(application: ASGIApp) -> ASGIApp:
     """Wrap an ASGI application so that guessing passwords takes long."""
     throttle = Throttle()
 
-    async def guarded(scope: Any, receive: Any, send: Any) -> None:
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
             return await application(scope, receive, send)
         messages, body = [], b""
@@ -71,10 +76,10 @@ def throttled(application: Any) -> Any:
         if seconds:
             return await _send_all(send, _too_many(seconds))
 
-        async def receive_again() -> Any:
+        async def receive_again() -> Message:
             return messages.pop(0) if messages else await receive()
 
-        async def count(message: Any) -> None:
+        async def count(message: Message) -> None:
             if message["type"] == "http.response.start":
                 if message["status"] == 401:
                     throttle.failed((name, address), time.monotonic())
@@ -94,12 +99,12 @@ def user_name(form: bytes) -> str:
     return part[1] if part else parse_qs(text).get("username", [""])[0]
 
 
-def _too_many(seconds: float) -> Any:
+def _too_many(seconds: float) -> list[Message]:
     wait = str(int(seconds) + 1)
     detail = f"too many failed sign-ins: try again in {wait} s"
     return json_answer(429, detail, ((b"retry-after", wait.encode()),))
 
 
-async def _send_all(send: Any, messages: Any) -> None:
+async def _send_all(send: Send, messages: Iterable[Message]) -> None:
     for message in messages:
         await send(message)

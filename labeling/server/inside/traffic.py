@@ -7,11 +7,16 @@ queues and its answer is sent after, so that a slow line holds up nobody else. P
 leaves raters most of the time, while there are any.
 """
 
+from __future__ import annotations
+
 import asyncio
 import json
 import sqlite3
 import time
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 READERS = 4  # more only wait for each other: there is one interpreter
 RATING_SECONDS = 2.0  # this long after an answer, raters are at work
@@ -26,7 +31,7 @@ DISK_FULL = (
 class Turns:
     """An ASGI application whose API requests take turns."""
 
-    def __init__(self, application: Any) -> None:
+    def __init__(self, application: ASGIApp) -> None:
         self.application = application
         self.writer = asyncio.Semaphore(1)
         self.readers = asyncio.Semaphore(READERS)
@@ -34,7 +39,7 @@ class Turns:
         self.push_seconds = 0.0
         self.last_answer = -RATING_SECONDS
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith("/api/"):
             return await self.application(scope, receive, send)
         body = await _whole_body(receive)
@@ -57,19 +62,19 @@ class Turns:
             await send(message)
         return None
 
-    async def _run(self, scope: Any, body: bytes, receive: Any) -> list[Any]:
+    async def _run(self, scope: Scope, body: bytes, receive: Receive) -> list[Message]:
         """Run one request; return the messages of its answer."""
-        answer: list[Any] = []
+        answer: list[Message] = []
         given = False
 
-        async def receive_again() -> Any:
+        async def receive_again() -> Message:
             nonlocal given
             if given:
                 return await receive()  # says when the client has gone
             given = True
             return {"type": "http.request", "body": body, "more_body": False}
 
-        async def keep(message: Any) -> None:
+        async def keep(message: Message) -> None:
             answer.append(message)
 
         try:
@@ -81,7 +86,9 @@ class Turns:
         return answer
 
 
-def json_answer(status: int, detail: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Any:
+def json_answer(
+    status: int, detail: str, headers: tuple[tuple[bytes, bytes], ...] = ()
+) -> list[Message]:
     """The messages of an answer in the form of Argilla's own errors."""
     return [
         {
@@ -102,14 +109,14 @@ def _is_disk_full(error: BaseException) -> bool:
     )
 
 
-def _writes(scope: Any) -> bool:
+def _writes(scope: Scope) -> bool:
     """False for what only reads; signing in reads a user."""
     return scope["method"] not in ("GET", "HEAD", "OPTIONS") and not scope["path"].endswith(
         ("/records/search", "/token")
     )
 
 
-async def _whole_body(receive: Any) -> bytes:
+async def _whole_body(receive: Receive) -> bytes:
     parts = []
     while True:
         message = await receive()

@@ -4,11 +4,16 @@ The page asks for fonts from an outside host, and a record may hold a picture or
 anywhere: the content security policy lets a browser load nothing but what this server ships.
 """
 
+from __future__ import annotations
+
 import base64
 import hashlib
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # A text field that looks like HTML is shown in a frame, which Argilla does not fence off: without a
 # policy a script in a record runs with the rater's rights. This is the frame's own script, which
@@ -17,7 +22,7 @@ FRAME_SCRIPT = "'sha256-dQykTUQnbGMEe0y8kGawFbJg4x8lUAWjeJlTrGEJ6qU='"
 BASE_URL = "@@baseUrl@@"  # Argilla replaces it in its pages, by nothing when it is served at /
 
 
-def argilla_app() -> Any:
+def argilla_app() -> ASGIApp:
     """Argilla's own application, as it ships but for a header with timings.
 
     What adds that header starts a task group for every request: a twentieth of an answer's time.
@@ -31,7 +36,7 @@ def argilla_app() -> Any:
     return app
 
 
-def secure(application: Any) -> Any:
+def secure(application: ASGIApp) -> ASGIApp:
     """Wrap an ASGI application so that every answer carries the headers."""
     import argilla_server
 
@@ -42,8 +47,8 @@ def secure(application: Any) -> Any:
         (b"referrer-policy", b"no-referrer"),
     ]
 
-    async def secured(scope: Any, receive: Any, send: Any) -> None:
-        async def send_with_headers(message: Any) -> None:
+    async def secured(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [*message["headers"], *headers]}
             await send(message)

@@ -99,7 +99,7 @@ def test_the_same_seed_gives_the_same_replies_and_another_gives_others(model, to
 def test_going_on_gives_what_an_uninterrupted_run_gives(model, tokenizer, ids):
     settings = {"samples": 2, "max_new_tokens": 4, "batch_size": 2, "seed": 4}
     whole = replies(model, tokenizer, ids, **settings)
-    batches = list(replies(model, tokenizer, ids, **settings))
+    batches = list(sample.replies(model, tokenizer, ids, **settings))
     done = set(batches[0]) | set(batches[1])
     assert len(done) == 4
     rest = replies(model, tokenizer, ids, done=done, **settings)

@@ -26,7 +26,7 @@ from inhouse.models.load import load_causal_lm, new_reward_model, save_model
 from inhouse.training import memory
 
 ROOT = Path(__file__).parents[3]
-COMMANDS = "inhouse.model_commands"
+COMMANDS = "inhouse.models.__main__"
 MERGED = {
     *("README.md", "chat_template.jinja", "config.json", "generation_config.json"),
     *("manifest.json", "metrics.json", "model.safetensors"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from inhouse import run as runs
-from inhouse.config import RunOptions, Stage
+from inhouse.config import ROOT, RunOptions, Stage
 from inhouse.errors import GateError, InputError
 from inhouse.run import BEGUN, MANIFEST, UpToDate, command, open_run, require
 
@@ -324,7 +324,7 @@ def test_a_lock_dies_with_its_process(campaign, tmp_path):
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     raw = campaign.parents[1] / "raw.jsonl"
-    words = [sys.executable, "-c", code, str(runs.ROOT), str(campaign), str(raw)]
+    words = [sys.executable, "-c", code, str(ROOT), str(campaign), str(raw)]
     assert subprocess.run(words, capture_output=True).returncode == -9
     again = opened(campaign)
     assert again.resumed
@@ -343,7 +343,7 @@ def test_killed_just_before_the_manifest_it_goes_on(campaign, monkeypatch):
     def killed(path: Path, value: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs, "write_json", killed)
+    monkeypatch.setattr("inhouse.run.folder.write_json", killed)
     with pytest.raises(KeyboardInterrupt):
         run.finish()
     monkeypatch.undo()

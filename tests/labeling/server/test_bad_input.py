@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from labeling.server.folder import DataFolder, ToMend
+from labeling.server.folder import DataFolder, ToMend, hold_environment
 from labeling.server.host import environment
 from labeling.server.inside import mounts
 
@@ -220,7 +220,7 @@ def test_an_environment_in_use_is_not_rebuilt(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / environment.STAMP).write_text("an older lock file")
     (folder / "packages").touch()
-    held = environment.hold(folder)
+    held = hold_environment(folder)
     with pytest.raises(ToMend, match=r"a server still runs in it: stop that one .*--env_dir"):
         environment.ensure(folder)
     os.close(held)

@@ -167,6 +167,9 @@ def test_a_user_with_answers_is_not_removed_by_accident(server, make_dataset, co
     assert refused.returncode == 3
     assert "1 answers" in refused.stderr
     assert command(*remove, "--delete_answers").returncode == 0
+    left = server.api()("GET", f"datasets/{where}/records", params={"include": "responses"})
+    assert len(left["items"]) == 2
+    assert not any(item["responses"] for item in left["items"])  # not kept without the user
 
 
 def test_many_at_once(server, make_dataset) -> None:

@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,34 +42,33 @@ def dataset(server, make_client) -> Any:
     """Twelve records with every kind of question, for one rater."""
     import argilla as rg
 
+    settings = rg.Settings(
+        guidelines="Choose the better answer.",
+        fields=[rg.ChatField(name="prompt"), rg.TextField(name="answer")],
+        questions=[
+            rg.LabelQuestion(name="preferred", labels=["a", "b", "tie"]),
+            rg.MultiLabelQuestion(name="violations", labels=["tone", "promise"], required=False),
+            rg.RatingQuestion(name="score", values=[1, 2, 3, 4, 5], required=False),
+            rg.RankingQuestion(name="order", values=["first", "second"], required=False),
+            rg.SpanQuestion(name="marks", field="answer", labels=["claim"], required=False),
+            rg.TextQuestion(name="comment", required=False),
+        ],
+        metadata=[rg.TermsMetadataProperty(name="topic"), rg.IntegerMetadataProperty("length")],
+        vectors=[rg.VectorField(name="embedding", dimensions=2)],
+        distribution=rg.TaskDistribution(min_submitted=2),
+    )
+    return publish(server, make_client, "page", settings, map(record, range(12)))
+
+
+def publish(
+    server: Any, make_client: Any, name: str, settings: Any, records: Iterable[dict[str, Any]]
+) -> Any:
+    import argilla as rg
+
     server.add_user("anna", "house")
     client, workspace = make_client(server)
-    made = rg.Dataset(
-        name="page",
-        workspace=workspace,
-        client=client,
-        settings=rg.Settings(
-            guidelines="Choose the better answer.",
-            fields=[
-                rg.ChatField(name="prompt"),
-                rg.TextField(name="answer"),
-            ],
-            questions=[
-                rg.LabelQuestion(name="preferred", labels=["a", "b", "tie"]),
-                rg.MultiLabelQuestion(
-                    name="violations", labels=["tone", "promise"], required=False
-                ),
-                rg.RatingQuestion(name="score", values=[1, 2, 3, 4, 5], required=False),
-                rg.RankingQuestion(name="order", values=["first", "second"], required=False),
-                rg.SpanQuestion(name="marks", field="answer", labels=["claim"], required=False),
-                rg.TextQuestion(name="comment", required=False),
-            ],
-            metadata=[rg.TermsMetadataProperty(name="topic"), rg.IntegerMetadataProperty("length")],
-            vectors=[rg.VectorField(name="embedding", dimensions=2)],
-            distribution=rg.TaskDistribution(min_submitted=2),
-        ),
-    ).create()
-    made.records.log([rg.Record(**record(number)) for number in range(12)])
+    made = rg.Dataset(name=name, workspace=workspace, client=client, settings=settings).create()
+    made.records.log([rg.Record(**each) for each in records])
     return made
 
 
@@ -90,38 +89,31 @@ def hostile(server, make_client) -> str:
     """A data set with HTML and scripts in every field of one record, and another of a megabyte."""
     import argilla as rg
 
-    server.add_user("anna", "house")
-    client, workspace = make_client(server)
-    made = rg.Dataset(
-        name="hostile",
-        workspace=workspace,
-        client=client,
-        settings=rg.Settings(
-            fields=[
-                rg.ChatField(name="prompt"),
-                rg.TextField(name="plain"),
-                rg.TextField("marked"),
-            ],
-            questions=[
-                rg.LabelQuestion(name="preferred", labels=["a", "b"]),
-                rg.SpanQuestion(name="marks", field="marked", labels=["claim"], required=False),
-            ],
-        ),
-    ).create()
-    contents = {"html": HTML, "long": LONG}
-    made.records.log(
-        [
-            rg.Record(
-                id=name,
-                fields={
-                    "prompt": [{"role": "user", "content": HTML if name == "html" else name}],
-                    "plain": content,
-                    "marked": HTML if name == "html" else name,
-                },
-            )
-            for name, content in contents.items()
-        ]
+    settings = rg.Settings(
+        fields=[
+            rg.ChatField(name="prompt"),
+            rg.TextField(name="plain"),
+            rg.TextField("marked"),
+        ],
+        questions=[
+            rg.LabelQuestion(name="preferred", labels=["a", "b"]),
+            rg.SpanQuestion(name="marks", field="marked", labels=["claim"], required=False),
+        ],
     )
+    contents = {"html": HTML, "long": LONG}
+    shown = {"html": HTML, "long": "long"}
+    records = [
+        {
+            "id": name,
+            "fields": {
+                "prompt": [{"role": "user", "content": shown[name]}],
+                "plain": content,
+                "marked": shown[name],
+            },
+        }
+        for name, content in contents.items()
+    ]
+    made = publish(server, make_client, "hostile", settings, records)
     assert {each.id: each.fields["plain"] for each in made.records()} == contents
     return f"{server.url}/dataset/{made.id}/annotation-mode"
 

@@ -3,15 +3,17 @@
 import copy
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from compliance.privacy.scan import scan
 from compliance.rules import house_rules
+from inhouse.config import HoldOutOptions, PrivacyOptions
 from inhouse.errors import InputError
 from inhouse.records import Preference
-from rlhf.dpo import DPOOptions
-from rlhf.offline.data import is_held_out, make_data, read_pairs
+from inhouse.training.data import is_held_out
+from rlhf.offline.data import prepare, prompts_of, read_pairs
+from rlhf.offline.options import OfflineOptions
 from rlhf.offline.rows import pair_row
 
 RULES = Path(__file__).parents[3] / "configs" / "house" / "asdfg.yaml"
@@ -142,27 +144,21 @@ def test_a_template_that_begins_the_text_twice(dpo, copy_of_tiny):
 # --- left out, counted ------------------------------------------------------------------------
 
 
-def prepare_all(data, **changed):
+def prepare_all(data, *, house_rules=None, max_length=None, **hold_out):
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(RULES.parents[2] / "examples" / "asdfg" / "model")
-    pairs, places = read_pairs(str(data))
-    plain = {
-        "house_rules": None,
-        "max_length": None,
-        "leave_out_long": False,
-        "held_out_share": 0.0,
-        "allow_unscrubbed": False,
-        "search": scan,
-    }
-    return make_data(
-        tokenizer,
-        pairs,
-        places,
-        str(data),
-        pair_row,
-        lambda pair: pair.chosen[0].content,
-        **(plain | changed),
+    source = str(data)
+    made = prepare(
+        *(tokenizer, read_pairs(source), source, pair_row, lambda pair: pair.chosen[0].content),
+        *(HoldOutOptions(**{"held_out_share": 0.0} | hold_out), PrivacyOptions()),
+        *(house_rules, max_length),
+    )
+    return SimpleNamespace(
+        rows=made.columns,
+        held_out=made.held_out_columns,
+        prompts=prompts_of(made.held_out, source),
+        told=made.told,
     )
 
 
@@ -238,5 +234,6 @@ def test_holding_everything_out_is_refused(rows, write_lines, tmp_path):
     ],
 )
 def test_shares_and_counts_that_mean_nothing(setting, says):
+    kind = OfflineOptions if "answer_prompts" in setting else HoldOutOptions
     with pytest.raises(ValueError, match=says):
-        DPOOptions(**setting)
+        kind(**setting)

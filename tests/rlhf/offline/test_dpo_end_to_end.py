@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 
 from inhouse.chat import reply_ids
 from inhouse.records import Preference
-from rlhf.offline.rows import longest, pair_row, show
+from inhouse.training.data import longest
+from rlhf.offline.rows import pair_row, show
 
 ROOT = Path(__file__).parents[3]
 FULL = {

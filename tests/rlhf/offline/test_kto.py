@@ -12,8 +12,9 @@ from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
 
 from inhouse.errors import InputError
 from inhouse.records import Preference
+from inhouse.training.data import is_held_out
 from rlhf.kto import balance, check_training, count_verdicts
-from rlhf.offline.data import is_held_out, read_verdicts
+from rlhf.offline.data import read_verdicts
 from rlhf.offline.rows import Verdict, verdict_row, with_mismatched
 
 
@@ -42,18 +43,21 @@ def test_kto_is_a_stable_part_of_trl():
 def test_trls_unpaired_shape_is_read_as_text_and_as_messages(write_lines, tmp_path, verdicts):
     text = {"prompt": "The sky is", "completion": "blue.", "label": True}
     path = write_lines(tmp_path / "v.jsonl", [text, verdicts[1]])
-    [first, second], places = read_verdicts(str(path))
+    found = read_verdicts(str(path))
+    first, second = (each.record for each in found)
     assert [message.content for message in first.prompt + first.completion] == [
         "The sky is",
         "blue.",
     ]
     assert (first.label, second.label) == (True, False)
-    assert places == ["line 1", "line 2"]
+    assert [each.place for each in found] == ["line 1", "line 2"]
 
 
 def test_a_pair_is_read_as_two_verdicts(prefs, preferences):
-    found, places = read_verdicts(str(prefs))
-    assert len(found) == 32 and places[2:4] == ["line 2 (chosen)", "line 2 (rejected)"]
+    placed = read_verdicts(str(prefs))
+    found = [each.record for each in placed]
+    assert len(found) == 32
+    assert [each.place for each in placed[2:4]] == ["line 2 (chosen)", "line 2 (rejected)"]
     pair = Preference(**preferences[1])
     assert found[2] == Verdict(prompt=pair.prompt, completion=pair.chosen, label=True)
     assert found[3] == Verdict(prompt=pair.prompt, completion=pair.rejected, label=False)

@@ -11,9 +11,10 @@ import trl
 from peft import LoraConfig
 from safetensors.torch import load_file
 
+from inhouse.training.unpadded import pairs_by_labels
 from rlhf.dpo import LOSSES
 from rlhf.offline.reference import prepared
-from rlhf.offline.shared_prompts import SharedPromptsTrainer, pairs, rows_of, trainer_for
+from rlhf.offline.shared_prompts import SharedPromptsTrainer, rows_of, trainer_for
 
 LORA = LoraConfig(
     task_type="CAUSAL_LM", r=4, target_modules="all-linear", init_lora_weights=False
@@ -191,7 +192,7 @@ def test_the_items_of_a_batch_are_its_pairs():
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 0, 0]])
     labels = torch.full((4, 5), -100)
     labels[0, 3:], labels[1, 1], labels[2, 3], labels[3, 1:3] = 9, 9, 9, 9
-    assert pairs(mask, labels) == [
+    assert pairs_by_labels(mask, labels) == [
         [(0, 0, 2), (0, 2, 5), (2, 2, 4)],
         [(1, 0, 0), (1, 0, 2), (3, 0, 3)],
     ]

@@ -141,7 +141,7 @@ def make_rloo(writer, composed, questions, tokenizer, tmp_path):
     from transformers import AutoModelForCausalLM
     from trl import RLOOConfig
 
-    from rlhf.online.rloo_trainer import WatchedRLOOTrainer
+    from rlhf.online.watched import WatchedRLOOTrainer
 
     def make(folder=None, max_kl: float = 1e3, rows=questions, **changes):
         output = str(folder or tmp_path / "out")

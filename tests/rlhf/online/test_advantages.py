@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from rlhf.online.advantages import (
+from rlhf.online.arithmetic import (
     explained_variance,
     gae,
     kl_terms,

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from rlhf.online.losses import moved, policy_loss, value_loss
+from rlhf.online.arithmetic import moved, policy_loss, value_loss
 
 
 def policy(ratio: float, advantage: float) -> tuple[float, float]:

@@ -7,8 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from rlhf.online.kl_control import KLController
-from rlhf.online.snapshot import Snapshot
+from rlhf.online.guard import KLController, Snapshot
 from rlhf.online.watch import Health, Watch, plots, sampling_error
 
 FIRST = Health(

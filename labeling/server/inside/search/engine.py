@@ -59,7 +59,7 @@ class SqlSearchEngine(SearchEngine):
         version = (await _rows("SELECT sqlite_version()", {}))[0][0]
         return {"name": "sqlite", "version": {"number": version}, "tagline": "embedded"}
 
-    async def _nothing(self, *_: Any, **__: Any) -> None:
+    async def _nothing(self, *_: object, **__: object) -> None:
         """The tables are the index."""
 
     create_index = delete_index = configure_metadata_property = configure_index_vectors = _nothing
@@ -83,10 +83,7 @@ class SqlSearchEngine(SearchEngine):
         by the score of a text query); without a user the best match comes first, then the oldest.
         """
         bind = Parameters()
-        text_search = await _text_search(dataset, query, bind)
-        conditions = [f"r.dataset_id = {bind(identifier(dataset.id))}", text_search.condition]
-        if filter is not None:
-            conditions.append(where(filter, bind))
+        text_search, conditions = await _asked_for(dataset, query, filter, bind)
         if sort:
             order = f"{order_by(sort, bind)}, r.inserted_at, r.id"
         elif user_id:
@@ -131,16 +128,10 @@ class SqlSearchEngine(SearchEngine):
         if target is None or (record and value):
             raise ValueError("expected either a vector or a record that has one")
         bind = Parameters()
-        text_search = await _text_search(dataset, query, bind)
-        conditions = [
-            f"r.dataset_id = {bind(identifier(dataset.id))}",
-            text_search.condition,
-            f"vectors.vector_settings_id = {bind(identifier(vector_settings.id))}",
-        ]
+        text_search, conditions = await _asked_for(dataset, query, filter, bind)
+        conditions.append(f"vectors.vector_settings_id = {bind(identifier(vector_settings.id))}")
         if record is not None:
             conditions.append(f"r.id <> {bind(identifier(record.id))}")
-        if filter is not None:
-            conditions.append(where(filter, bind))
         rows = await _rows(
             f"{text_search.before} SELECT r.id, vectors.value FROM {text_search.source} "
             f"JOIN vectors ON vectors.record_id = r.id WHERE {' AND '.join(conditions)}",
@@ -206,6 +197,15 @@ async def _rows(statement: str, parameters: dict[str, Any]) -> Sequence[Row[Any]
     """Run one query on the connections for searches."""
     async with search_session() as session:
         return (await session.execute(text(statement), parameters)).all()
+
+
+async def _asked_for(
+    dataset: Dataset, query: TextQuery | str | None, filter: Filter | None, bind: Parameters
+) -> tuple[TextSearch, list[str]]:
+    """What a text query and a filter come to: where to look in a data set, on what conditions."""
+    text_search = await _text_search(dataset, query, bind)
+    conditions = [f"r.dataset_id = {bind(identifier(dataset.id))}", text_search.condition]
+    return text_search, [*conditions, *([] if filter is None else [where(filter, bind)])]
 
 
 async def _text_search(

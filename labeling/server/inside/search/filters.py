@@ -47,7 +47,7 @@ def order_by(orders: Sequence[Order], bind: Parameters) -> str:
     return ", ".join(f"{_sort_key(order, bind)} {_direction(order)} NULLS LAST" for order in orders)
 
 
-def identifier(value: Any) -> str:
+def identifier(value: object) -> str:
     """An id as SQLAlchemy stores it in SQLite: 32 hexadecimal digits."""
     return UUID(str(value)).hex
 
@@ -189,7 +189,7 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _stored(column: str, value: Any) -> str:
+def _stored(column: str, value: object) -> str:
     """A value as the record's column stores it."""
     try:
         if column == "id":

@@ -20,9 +20,9 @@ class Parameters:
     """The values that SQL text refers to; calling it with a value returns the name to write."""
 
     def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
+        self.values: dict[str, object] = {}
 
-    def __call__(self, value: Any) -> str:
+    def __call__(self, value: object) -> str:
         name = f"p{len(self.values)}"
         self.values[name] = value
         return f":{name}"
