@@ -12,51 +12,30 @@ at the normalised text; findings always carry spans of the original.
 from __future__ import annotations
 
 import re
+import tomllib
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 Span = tuple[int, int]
 
-# Letters of other scripts that a reader takes for Latin ones: Unicode's confusables, in part.
-_PAIRS = (
-    "аa еe оo рp сc уy хx іi јj ѕs ԁd һh ԛq ԝw ӏl ѵv кk мm тt вb нh пn гr ЅS ІI ЈJ АA ВB ЕE КK МM "
-    "НH ОO РP СC ТT УY ХX ЗZ ӀI Ѵv αa οo ιi νv ρp υu κk τt χx ωw γy ηn ΑA ΒB ΕE ΖZ ΗH ΙI ΚK ΜM ΝN "
-    "ΟO ΡP ΤT ΥY ΧX ϲc ϳj ɡg ɑa ıi łl øo đd ðd ÐD ŁL ØO ĐD"
+_DATA = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+# What a reader takes a character for, by the character.
+_LOOK_ALIKE, _PLAIN = (
+    {character: shown for shown, characters in _DATA[name].items() for character in characters}
+    for name in ("look_alike", "plain")
 )
-_LOOK_ALIKE = {pair[0]: pair[1] for pair in _PAIRS.split()}
-_PLAIN = {
-    "‘": "'", "’": "'", "‚": "'", "‛": "'", "ʼ": "'", "′": "'", "`": "'", "´": "'",
-    "“": '"', "”": '"', "„": '"', "‟": '"', "«": '"', "»": '"', "″": '"',
-    "‐": "-", "‑": "-", "‒": "-", "−": "-", "﹣": "-", "⁃": "-",
-    "\u2028": "\n", "\u2029": "\n", "\u0085": "\n",
-    "þ": "th", "Þ": "Th", "…": "...", "ß": "ss", "æ": "ae", "œ": "oe", "Æ": "AE", "Œ": "OE",
-}  # fmt: skip
-_KEPT = set("–—€£¥%°·•×÷±²³½¼¾™®©§")  # NFKC would change what they say
+_KEPT, _INVISIBLE = (_DATA["characters"][name] for name in ("kept", "invisible"))
 _OTHER = re.compile(r"[^\x00-\x7f]|`")
 _LETTERS = re.compile(r"[^\W\d_]")
 _WORD = re.compile(r"[^\W\d_]+")
-_BLOCK_OTHER = re.compile("[Ͱ-ϿЀ-ӿ֐-ۿऀ-෿฀-๿ᄀ-ᇿ぀-ヿ㐀-鿿가-힯]")
-# English's most frequent function words, and none that is frequent in another language, too.
-_FUNCTION_WORDS = """
-the and of to is are you your we our that this it for with not be have has can will from or as at
-by on if any they their there which would should may more than when please thank thanks i my do
-does was were been but what how no yes
-"""
-_ENGLISH = frozenset(_FUNCTION_WORDS.split())
-# Those of its neighbours that are no English words and stand in no names ("de la Cruz").
-_OTHER_WORDS = """
-und ist nicht sie ihr ihre ihren ihrem ihrer wir unser unsere das dem für mit auf ein eine einen
-wurde wird werden können haben bei zum zur vielen danke bitte auch oder aber wenn
-est sont vous votre vos nous notre nos les des une pas avec dans sur cette ces qui que où merci
-está están es son su sus usted ustedes nuestro nuestra una por con para pero como más gracias puede
-è sono che non della dei gli suo sua suoi vostro grazie questo questa nel può
-het een voor niet met uw wij zijn bedankt naar ook wordt worden kunnen
-não você seu uma obrigado obrigada são pode
-"""
-_NEIGHBOURS = frozenset(_OTHER_WORDS.split())
+_OTHER_SCRIPT = re.compile(f"[{''.join(_DATA['other_script'].values())}]")
+_WORDS = {language: frozenset(words.split()) for language, words in _DATA["function_words"].items()}
+_ENGLISH = _WORDS.pop("English")
+_NEIGHBOURS = frozenset().union(*_WORDS.values())
 
 
 @dataclass(frozen=True)
@@ -139,7 +118,7 @@ def _shown(character: str) -> str:
         return "\ufffd"
     if kind in ("Cf", "Mn", "Me", "Cc") or 0xFE00 <= ord(character) <= 0xFE0F:
         return ""
-    if character in "\u115f\u1160\u3164\uffa0\u2800":  # letters that show nothing
+    if character in _INVISIBLE:
         return ""
     if kind.startswith("S"):
         return character if unicodedata.decomposition(character) == "" else _folded(character)
@@ -161,7 +140,7 @@ def is_english(text: str) -> bool:
     letters = _LETTERS.findall(text[:5000])
     if len(letters) < 20:
         return True
-    if len(_BLOCK_OTHER.findall(text[:5000])) > len(letters) / 2:
+    if len(_OTHER_SCRIPT.findall(text[:5000])) > len(letters) / 2:
         return False
     words = [word.lower() for word in _WORD.findall(text[:5000])]
     english = sum(word in _ENGLISH for word in words)

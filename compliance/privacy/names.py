@@ -3,7 +3,8 @@
     Names(["Grace Whitfield"]).find("Ms Whitfield's form")     # [(3, 13)]
 
 The list decides who is a customer; nothing is guessed from a word's looks. Words that are also
-ordinary ones (Will, Grace, Mark) count alone only where they are written and used as a name.
+ordinary ones (Will, Grace, Mark) count alone only where they are written and used as a name; which
+these are, and what tells a name, stands in names.toml.
 """
 
 from __future__ import annotations
@@ -15,65 +16,32 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from compliance.normalise import Span, normalise
+from compliance.patterns import Lists
 from inhouse.errors import InputError
 from inhouse.files import read_utf8
 
-# First names and surnames that are also words, months, places or things of finance.
-_ORDINARY_WORDS = """
-will grace mark may hope rose frank bill art summer faith joy dawn penny rich drew pat chase
-grant sterling cash price banks young king bond april june august autumn ivy lily olive daisy
-violet amber ruby pearl crystal jade sandy rusty victor major earl duke prince dean guy jack bob
-nick rob sue don gene ray ken wade lance miles max ace chip buck rod chuck gail mercy patience
-charity constance prudence honor honour justice destiny trinity angel christian dale glen brook
-brooke heath cliff forest reed rock stone wood woods field fields hill hills lake rivers brooks
-bridge church house hall park street lane temple castle garden gardens baker butcher carpenter
-cook cooper farmer fisher gardener hunter judge mason miller porter potter shepherd singer smith
-taylor turner walker weaver carter archer bishop abbot pope monk knight page squire marshall
-chamberlain steward stewart noble savage wise strong swift sharp moody short long small little
-large best good better gold silver brown black white green gray grey blue day week spring winter
-snow frost rain storm winds moon star sun north south east west england ireland france holland
-london york washington lincoln jordan israel paris sydney florence austin dallas houston chelsea
-madison savannah carolina georgia virginia asia china india kenya wall bell ball case love
-loving power powers rush fox wolf bird drake crane swan hawk lamb bull bullock colt buckle
-cotton carr ford parks post poole pond pool root roots sage self sellers sells speaks spark
-sparks steel tower towers trust usher vale vance ward ware wells wild wilder winner worth wright
-law laws lay lease leach mill mills moss nail nation newman oakes outlaw pace paine parent peace
-pepper perry person pike pitts plant pound pratt prior profit quick read rice ring rings robins
-rolls rowe rule rules salmon salt sale sales saver savings share shares shore skipper snell
-spencer stock stocks story summers tack teller tempest term tiller toll tuck tyre union vane
-vest vine wage wages waters watts way wealth welsh wing yard call close cross dollar early fair
-fee fees fine flood fortune free freeman friend fund gain gains gates gift gill goods grand
-grove hand hands hardy harm head high holiday holder hood hook hooper horn howe hull hunt in
-ives key keys land lender loan loans lord loss lot low bonds born bowl boyle branch brand bread
-broker bright buyer candy cannon car card cards change charge check claim clay clear coin coins
-cost costs crook curry dame date debt deeds draft equity estate exchange an to he she you we us
-no so do ma li le la de da di van von der den ten bin al el
-"""
-_ORDINARY = frozenset(_ORDINARY_WORDS.split())
-_TITLES = (
-    r"mr|mrs|ms|miss|mx|dr|prof|sir|dame|lady|lord|dear|herrn?|frau|familie|mme|mlle|madame|monsieur"
-    r"|senora?|senorita|sra?|srta|don|dona|signora?|signor|sig|dott|mevrouw|meneer|mevr|dhr|pani?"
-)
-_LEAD = (
-    rf"(?:{_TITLES}|hi|hello|hey|customer|client|named|called|"
-    r"mister|madam|attn|attention|fao|regards|sincerely|thanks|cheers|signed|with|from|by|to|for"
-    r"|and|"
-    r"tell|ask|asked|told|told|met|saw|call|contact|email|phone|about|that|if|when|because|while|"
-    r"as|says|said|wrote|of|between|let|give|gave|send|sent|remind|invite|meet|see|thank|is|was|am|"
-    r"i'm|or|but|then|where|why|how|has|have|did|does|can|could|should|would|,)"
-)
-_VERB = (
-    r"(?:has|had|is|was|called|rang|asked|wrote|said|says|wants|wanted|opened|closed|moved|lives|"
-    r"lived|phoned|emailed|signed|complained|paid|pays|owes|owed|told|tells|would|will|can|could|"
-    r"needs|needed|prefers|joined|left|sent|sends|received|gets|got|agreed|confirmed|thinks|thou"
-    r"ght|"
-    r"applied|holds|keeps|works|worked|married|died|requested|requests|mentioned|explained|and i|"
-    r"visited|came|went|bought|sold|transferred|lost|found|made|spoke|speaks|does|did|hasn't|"
-    r"isn't|wasn't|doesn't|didn't|won't|can't)"
-)
-_TAIL = r"(?:'s|s'|')?"
-# Endings that languages put on a name: genitive, dative, instrumental …
-_ENDINGS = r"(?:s|es|a|u|em|om|ie|owi|ego|emu|ej|ą|in|n|en|na|lle|lla|sta|in|ova|ová|e|y|i|ya|yi)?"
+_LISTS = Lists.beside(__file__)
+_ORDINARY = _LISTS.set_of("ordinary") | _LISTS.set_of("ordinary_short")
+_MONTHS = _LISTS.set_of("month")
+_SPELT_OUT = str.maketrans(dict(pair.split() for pair in _LISTS.words["spelt_out"]))
+_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*(?:'[^\W\d_]{2,})?")
+_POSSESSIVE = re.compile(r"(?:'[^\W\d_]*)$")
+_ENDING = re.compile(_LISTS.fill("<ending>?"))
+
+
+def _any_case(pattern: str) -> re.Pattern[str]:
+    return re.compile(_LISTS.fill(pattern), re.IGNORECASE)
+
+
+# What stands before a name, and what behind it.
+_TITLE = _any_case(r"\b<title>\.?\s+$")
+_NO_NAME = _any_case("<no_name>")
+_LEADS = _any_case(r"(?:\b<lead>|,|\(|\"|:|-)\s*$")
+_MONTH_BEFORE = _any_case(r"(?:\b<before_month>|,|-|\()\s*$")
+_VERB_NEXT = re.compile(_LISTS.fill(r"(?:'s [a-z]| and [A-Z]| <verb>\b)"))
+_PERSON_VERB = re.compile(_LISTS.fill(r" <person_verb>\b"))
+_NOT_NAME = _any_case(r"<no_name_opens>\b")
+_THING_NEXT = _any_case(r" <thing_next>\b|-|\d")
 
 
 class Names:
@@ -177,7 +145,7 @@ class Names:
         if at > 0 and _joined(text, words, at - 1, 2) and stems[at] in self._lasts:
             before = words[at - 1][2]
             if before[0].isupper() and len(before) > 2 and not _starts(text, words[at - 1][0]):
-                return not _TITLE_WORD.fullmatch(before) and stems[at - 1] not in self._known
+                return not _NO_NAME.fullmatch(before) and stems[at - 1] not in self._known
         return False
 
     def _used_as_name(self, text: str, words: list, at: int) -> bool:
@@ -195,56 +163,6 @@ class Names:
         return bool(_LEADS.search(before)) and not _THING_NEXT.match(after)
 
 
-_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*(?:'[^\W\d_]{2,})?")
-_TITLE = re.compile(rf"\b(?:{_TITLES})\.?\s+$", re.IGNORECASE)
-_TITLE_WORD = re.compile(
-    rf"{_TITLES}|hi|hello|hey|thanks|customer|client|and|"
-    r"for|to|"
-    r"from|please|madam|mister|good|morning|afternoon|evening|[a-z]+ly",
-    re.IGNORECASE,
-)
-_LEADS = re.compile(rf"(?:\b{_LEAD[3:-1].join(('(?:', ')'))}|,|\(|\"|:|-)\s*$", re.IGNORECASE)
-_VERB_NEXT = re.compile(rf"(?:'s [a-z]| and [A-Z]| {_VERB}\b)")
-_MONTHS = frozenset(("april", "may", "june", "july", "august", "january"))
-_MONTH_BEFORE = re.compile(
-    r"(?:\b(?:for|in|from|by|of|since|until|till|to|and|or|during|before|after|early|late|mid|th"
-    r"rough|"
-    r"between|on|at|last|next|this|every|each|as|with|about|\d(?:st|nd|rd|th)?)|,|-|\()\s*$",
-    re.IGNORECASE,
-)
-_PERSON_VERB = re.compile(
-    r" (?:called|rang|asked|wrote|said|says|wants|wanted|phoned|emailed|signed|lives|told|compla"
-    r"ined)\b"
-)
-_NOT_NAME = re.compile(
-    r"(?:Will|May|Can|Mark|Bill|Grant|Chase|Price|Cash|Bond|Rose) (?:i|you|we|it|this|that|they|"
-    r"the|my|"
-    r"is|was|would|will|can|could|made|found|has|had)\b|(?:Grace|Hope|Faith|Joy|Cash|Price|Dawn|"
-    r"Summer|"
-    r"May|April|June|August|Bond|Art|Bill|Mark) (?:is|was|would|will|can|could|has|had)\b",
-    re.IGNORECASE,
-)
-_THING_NEXT = re.compile(
-    r" (?:\d|period|days?|scheme|& (?:Partners|Co|Sons|Associates)|fund|"
-    r"street|road|account|rate|price|bank|card|twain|up|down|of)"
-    r"\b|-|\d",
-    re.IGNORECASE,
-)
-_SPELT_OUT = str.maketrans(
-    {
-        "ä": "ae",
-        "ö": "oe",
-        "ü": "ue",
-        "å": "aa",
-        "ø": "oe",
-        "Ä": "Ae",
-        "Ö": "Oe",
-        "Ü": "Ue",
-        "Å": "Aa",
-    }
-)
-
-
 def _spellings(name: str) -> set[str]:
     """A name as it stands and with its umlauts spelt out."""
     return {name, unicodedata.normalize("NFC", name).translate(_SPELT_OUT)}
@@ -259,13 +177,13 @@ def _stem(word: str, known: set[str]) -> str:
     low = word.lower()
     if low in known:
         return low
-    bare = re.sub(r"(?:'[^\W\d_]*)$", "", low)
+    bare = _POSSESSIVE.sub("", low)
     if bare in known:
         return bare
     if len(bare) > 4 and word[0].isupper():
         for cut in range(1, 4):
             base = bare[:-cut]
-            if len(base) >= 4 and base in known and re.fullmatch(_ENDINGS, bare[-cut:]):
+            if len(base) >= 4 and base in known and _ENDING.fullmatch(bare[-cut:]):
                 return base
     return low
 

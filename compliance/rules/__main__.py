@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--facts", type=Path, help="The approved figures, JSON.")
     verb("test", "Run every rule against its own examples; exit 2 if one is past its review.")
     verb("explain", "One rule in words.").add_argument("rule", metavar="RULE")
-    diff = verb("diff", "What changed between two rule files.")
+    diff = verb("diff", "What changed between two rule sets (files or folders).")
     diff.add_argument("old", type=Path, metavar="OLD")
     diff.add_argument("new", type=Path, metavar="NEW")
     coverage = verb("coverage", "Which rules no training record touches.")

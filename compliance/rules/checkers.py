@@ -7,23 +7,19 @@ the text whatever a rule's author writes, where ``re`` takes seconds for ``(a+)+
 
 from __future__ import annotations
 
-import json
-import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, islice
-from typing import Any
 
 from compliance.normalise import Span
-from compliance.patterns import GAPS, Several, compile_pattern
+from compliance.patterns import Pattern, Several
 from compliance.privacy.scan import scan_seen
-from compliance.rules.clauses import FRAMES, Text, negates
+from compliance.rules.clauses import FRAMES, Text, denies_risk
 from compliance.rules.figures import Figure, figures
-from compliance.rules.readability import METRICS
-
-__all__ = ["CHECKERS", "Context", "Patterns", "compile_pattern", "not_checkable"]
+from compliance.rules.readability import FORMATS, METRICS
+from compliance.rules.wording import Wording
 
 
 @dataclass(frozen=True)
@@ -44,16 +40,20 @@ class Context:
 
 @dataclass(frozen=True)
 class Patterns:
-    """A rule's compiled patterns and figures. What each does depends on the rule's kind."""
+    """A rule's wordings and figures. What each does depends on the rule's kind.
 
-    match: list[Any] = field(default_factory=list)
-    unless: list[Any] = field(default_factory=list)
-    unless_sentence: list[Any] = field(default_factory=list)
-    unless_reply: list[Any] = field(default_factory=list)
-    requires: list[Any] = field(default_factory=list)
-    near: list[Any] = field(default_factory=list)
-    prompt: list[Any] = field(default_factory=list)
-    about: list[Any] = field(default_factory=list)
+    Of ``unless_sentence``, ``unless_reply`` and ``about`` only whether one is there is asked, so
+    each is one pattern, or None.
+    """
+
+    match: list[Wording] = field(default_factory=list)
+    unless: list[Wording] = field(default_factory=list)
+    unless_sentence: Pattern | None = None
+    unless_reply: Pattern | None = None
+    requires: list[Wording] = field(default_factory=list)
+    near: list[Wording] = field(default_factory=list)
+    prompt: list[Wording] = field(default_factory=list)
+    about: Pattern | None = None
     also: tuple[Patterns, ...] = ()
     exempt: tuple[str, ...] = ()
     within: int = 12
@@ -64,18 +64,18 @@ class Patterns:
     metric: str = ""
     format: str = ""
 
-    def unless_in(self, text: Text) -> list[Any]:
-        """The ``unless`` patterns that match a text."""
+    def unless_in(self, text: Text) -> list[Wording]:
+        """The ``unless`` wordings that match a text."""
         if text.live is None or not self.unless:  # a long text, or one that is looked at once
             return self.unless
         hits = self._all_unless.found(text.text)
         if hits is None:
             return self.unless
-        return [p for p in self.unless if self._all_unless.places[p.pattern] in hits]
+        return [w for w in self.unless if self._all_unless.places[w.pattern] in hits]
 
     @cached_property
     def _all_unless(self) -> Several:
-        return Several(pattern.pattern for pattern in self.unless).compile()
+        return Several(wording.pattern for wording in self.unless).compile()
 
 
 def existence(rule: Patterns, text: Text, context: Context) -> list[Span]:
@@ -162,7 +162,7 @@ def pii(rule: Patterns, text: Text, context: Context) -> list[Span]:
     us"), or, if the rule has ``near``, where none of those does. What ``match`` tells of a person
     ("your neighbour is overdrawn") counts where it is said, not denied, asked, quoted or supposed.
     """
-    frames = (Text.negated, Text.asked, Text.reported, _supposed)
+    frames = (Text.negated, Text.asked, Text.reported, Text.supposed)
     told = _hits(rule, rule.match, text) if rule.match else []
     found = [span for span in told if not any(frame(text, span) for frame in frames)]
     for entity in scan_seen(text.text):
@@ -176,14 +176,6 @@ def pii(rule: Patterns, text: Text, context: Context) -> list[Span]:
     return sorted(found)
 
 
-_IF = compile_pattern(r"\b(?:if|unless|whether|whenever|suppose|supposing|in case|once|until)\b")
-
-
-def _supposed(text: Text, span: Span) -> bool:
-    """Whether a sentence only supposes what it goes on to say: "if your brother is overdrawn"."""
-    return bool(_IF.search(text.text[text.sentence(span[0])[0] : span[0]]))
-
-
 def format_(rule: Patterns, text: Text, context: Context) -> list[Span]:
     """The whole text, if it is not of the form asked for; with ``prompt`` only where it was."""
     if rule.prompt and not _hits(rule, rule.prompt, context.asked):
@@ -193,9 +185,9 @@ def format_(rule: Patterns, text: Text, context: Context) -> list[Span]:
 
 def off_topic(rule: Patterns, text: Text, context: Context) -> bool:
     """Whether neither the reply nor what it answers is ``about`` what the rule is for."""
-    return bool(rule.about) and not (
-        _any(rule.about, text.text) or _any(rule.about, context.asked.text)
-    )
+    if rule.about is None:
+        return False
+    return not (rule.about.search(text.text) or rule.about.search(context.asked.text))
 
 
 def by_people(rule: Patterns, text: Text, context: Context) -> list[Span]:
@@ -233,19 +225,18 @@ def not_checkable(kind: str, context: Context) -> str:
 MOST = 500  # places where one rule is broken in one reply: with more, nobody reads on
 
 
-def _hits(rule: Patterns, patterns: list[Any], text: Text) -> list[Span]:
+def _hits(rule: Patterns, wordings: list[Wording], text: Text) -> list[Span]:
     """Matches that count, in order, each breach once; with ``near``, widened to what is near."""
-    if text.live is not None and patterns is rule.match:
-        patterns = text.live.get(id(patterns), [])
+    if text.live is not None and wordings is rule.match:
+        wordings = text.live.get(id(wordings), [])
     tails: dict[Span, Span] = {}
-    for pattern in patterns:
-        for span, tail in _places(pattern, text.text):
+    for wording in wordings:
+        for span, tail in wording.places(text.text):
             tails[span] = max(tail, tails.get(span, tail), key=lambda t: t[1] - t[0])
-    spans = set(tails)
-    if not spans or _any(rule.unless_reply, text.text):
+    if not tails or (rule.unless_reply and rule.unless_reply.search(text.text)):
         return []
     covered = _covers(_exempt(rule, text))
-    open_ = (span for span in sorted(spans) if not covered(span))
+    open_ = (span for span in sorted(tails) if not covered(span))
     counted = (span for span in open_ if _counts(rule, text, span, tails[span]))
     kept = list(islice(counted, MOST))
     if rule.near:
@@ -262,32 +253,10 @@ def _outermost(spans: Iterable[Span]) -> list[Span]:
     return kept
 
 
-def _places(pattern: Any, text: str) -> Iterator[tuple[Span, Span]]:
-    """Where a pattern matches, and where its last words stand.
-
-    In a pattern marked ``GAPS`` the groups are what stands between its parts, and a match with a
-    negation in there is none.
-    """
-    for found in pattern.finditer(text):
-        start, end = found.span()
-        if GAPS not in pattern.groupindex:
-            if start < end:
-                yield (start, end), (start, end)
-            continue
-        between = [at for i in range(2, pattern.groups + 1) if (at := found.span(i))[0] >= 0]
-        if not any(negates(text[slice(*at)]) for at in between):
-            words = text[start:end]
-            start += len(words) - len(words.lstrip(_AROUND))
-            end -= len(words) - len(words.rstrip(_AROUND))
-            yield (start, end), (max((at[1] for at in between), default=start), end)
-
-
-_AROUND = " \t\r\n,;:.!?\"'()[]{}*_/–—-"  # beside whole words
-
-
 def _exempt(rule: Patterns, text: Text) -> Iterator[Span]:
-    """What the ``unless`` patterns match."""
-    return (found.span() for p in rule.unless_in(text) for found in p.finditer(text.text))
+    """What the ``unless`` wordings match."""
+    wordings = rule.unless_in(text)
+    return (found.span() for w in wordings for found in w.compiled.finditer(text.text))
 
 
 def _covers(spans: Iterable[Span]) -> Callable[[Span], bool]:
@@ -308,7 +277,7 @@ def _counts(rule: Patterns, text: Text, span: Span, tail: Span | None = None) ->
 
     Words apart (``tail`` is the last of them) were looked through for a negation already.
     """
-    if rule.unless_sentence and _any(rule.unless_sentence, _sentence_of(text, span)):
+    if rule.unless_sentence and rule.unless_sentence.search(_sentence_of(text, span)):
         return False
     apart = tail is not None and tail != span
     # "you said that the fund is certain to rise"
@@ -323,8 +292,8 @@ def _nearby(rule: Patterns, text: Text, span: Span) -> Iterator[Span]:
     low, high = text.exchange(span[0])
     sentence = text.text[low:high]
     best: tuple[int, Span] | None = None
-    for pattern in rule.near:
-        for found in pattern.finditer(sentence):
+    for wording in rule.near:
+        for found in wording.compiled.finditer(sentence):
             start, end = low + found.start(), low + found.end()
             if start < span[1] and span[0] < end:
                 continue
@@ -337,40 +306,17 @@ def _nearby(rule: Patterns, text: Text, span: Span) -> Iterator[Span]:
         yield best[1]
 
 
-# "no risk", "impossible to end up with less": what is said of a risk before it, and behind it.
-_DENIED = compile_pattern(
-    r"\b(?:no|not|\w+n't|without|never|zero|little|low|minimal|cannot|nor|nobody|impossible|"
-    r"nothing|free|hard|against|from|eliminat\w+|remov\w+|exclud\w+|avoid\w*|engineer\w+|forget)"
-    r"(?: \w+)?(?: (?:a|an|any|all|the|of|to|out|up|end|way|with|about|ever|possibility|chance|"
-    r"danger|worry|have|has|having|you|your|money|capital|potential|possible|be|suffer|make|"
-    r"see))* $|\bnever(?: \w+){1,4} $|"
-    r"\b(?:no|not (?:a|one|any)|isn't (?:a|any)|aren't any)(?: single)?"
-    r" (?:way|scenario|chance|danger|possibility|prospect|risk|world|penny|cent|dollar|pound)"
-    r"(?: [\w']+){0,8} $|"
-    r"\b(?:immune|proof|protected|insulated|shielded|sheltered|safe|insured|armou?red)"
-    r" (?:to|from|against)(?: (?:any|all|every|the|a|such|market|further))* $|"
-    r"\b(?:whether|what happens if)(?: [\w']+){0,6} $"
-)
-_NO_RISK = compile_pattern(r"\b(?:no|zero|nil|minimal|negligible)(?: real)? risks?\b")
-_UNDONE = compile_pattern(
-    r"^[^.;!?,]{0,30}\b(?:excluded|impossible|eliminated|removed|ruled out|engineered out|gone|"
-    r"history|out of the question|off the table|unthinkable|is (?:ours|on us))\b"
-)
-
-
 def _disclosed(rule: Patterns, text: str) -> bool:
     """Whether what a rule calls for is said, and not said to be otherwise ("no risk of loss")."""
     return any(
-        not _NO_RISK.search(found.group())
-        and not _DENIED.search(text[max(0, found.start() - 60) : found.start()])
-        and not _UNDONE.search(text[found.end() : found.end() + 50])
-        for pattern in rule.requires
-        for found in pattern.finditer(text)
+        not denies_risk(text, found.span())
+        for wording in rule.requires
+        for found in wording.compiled.finditer(text)
     )
 
 
-def _any(patterns: list[Any], text: str) -> bool:
-    return any(pattern.search(text) for pattern in patterns)
+def _any(wordings: list[Wording], text: str) -> bool:
+    return any(wording.compiled.search(text) for wording in wordings)
 
 
 def _sentence_of(text: Text, span: Span) -> str:
@@ -384,25 +330,3 @@ def _whole(text: Text) -> list[Span]:
     stripped = text.text.strip()
     start = text.text.find(stripped)
     return [(start, start + len(stripped))]
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-_ITEM = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+\S", re.MULTILINE)
-_TABLE = re.compile(r"^\s*\|?.+\|.+\n\s*\|?\s*:?-{2,}[-:| ]*$", re.MULTILINE)
-_MARKUP = re.compile(r"^\s{0,3}#{1,6}\s|\*\*\S|`|^\s*\|.*\|\s*$", re.MULTILINE)
-
-FORMATS: dict[str, Callable[[str], bool]] = {
-    "json": _is_json,
-    "list": lambda text: len(_ITEM.findall(text)) >= 2,
-    "table": lambda text: bool(_TABLE.search(text)),
-    "plain": lambda text: not _MARKUP.search(text) and not _ITEM.search(text),
-    "one_paragraph": lambda text: not re.search(r"\n\s*\n", text.strip()),
-    "one_sentence": lambda text: len(Text(text.strip()).sentences) == 1,
-}

@@ -1,6 +1,6 @@
 """A firm's house rules: loaded from data, run against replies.
 
-    python -m compliance.rules check replies.jsonl --rules configs/house/finance.yaml --json
+    python -m compliance.rules check replies.jsonl --rules configs/house/finance --json
     python -m compliance.rules test
     python -m compliance.rules explain PROM-01
 
@@ -8,7 +8,7 @@
     findings = rules.check(prompt, response)
 
 A rule is data in a strict schema (``compliance/rules/schema.py``). Its ``bad:`` and ``good:``
-examples run whenever the file is loaded: a rule that misses its own example does not load.
+examples run whenever it is loaded: a rule that misses its own example does not load.
 Compliance rules and tone rules are told apart by ``group``, so that a fluent violation never
 outscores an awkward compliant reply. Replies are normalised before they are checked, and spans are
 the original's.
@@ -23,31 +23,29 @@ from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import re2
 
 from compliance.normalise import is_english
-from compliance.patterns import Several, compile_pattern, either
+from compliance.patterns import Pattern, Several, either
 from compliance.rules.checkers import CHECKERS, Context, Patterns, not_checkable, off_topic
 from compliance.rules.clauses import Text
 from compliance.rules.figures import Figure, approved
-from compliance.rules.schema import PATTERNS, Example, Rule, near, read
+from compliance.rules.rule_files import rules_hash
+from compliance.rules.schema import Example, Rule, near
+from compliance.rules.wording import Wording
+from compliance.rules.written import Written, read
 from inhouse.config import ROOT
 from inhouse.errors import GateError, InputError
-from inhouse.files import sha256
 from inhouse.records import Finding, Message
 
-DEFAULT = ROOT / "configs" / "house" / "finance.yaml"
-SAME_PLACE = {"GB": "UK", "UNITEDKINGDOM": "UK", "USA": "US", "UNITEDSTATES": "US"}
+DEFAULT = ROOT / "configs" / "house" / "finance"
+ALSO_CALLED = {"GB": "UK", "UNITEDKINGDOM": "UK", "USA": "US", "UNITEDSTATES": "US"}
 IN_EU = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK"
 
 # Characters beyond which each pattern searches by itself: of a long text full of the rules' words,
 # the automaton of all of them has so many states that it is 100 times slower.
 LONG = 5_000
 FEW = 40  # patterns in an automaton beyond which the next rule starts another
-ONE_IS_ENOUGH = ("unless_sentence", "unless_reply", "about")  # of them only whether one matches
-Live = tuple[int, Any]  # a compiled pattern, behind the id of the list of patterns that it is from
+Live = tuple[int, Wording]  # a wording, behind the id of the list that it is from
 
 
 @dataclass(frozen=True)
@@ -114,9 +112,9 @@ class HouseRules:
             )
 
     @cached_property
-    def places(self) -> set[str]:
-        """The jurisdictions that the rules name."""
-        return {place for rule in self.rules for place in rule.jurisdictions}
+    def jurisdictions(self) -> set[str]:
+        """Those that the rules name."""
+        return {named for rule in self.rules for named in rule.jurisdictions}
 
     def group_of(self, rule: str) -> str:
         """``compliance`` or ``tone``."""
@@ -157,19 +155,21 @@ class HouseRules:
         made = [_Automaton()]
         for rule in self.rules:
             waiting = {other.id for other in self.rules if rule.id in other.also_when}
-            waiting |= {rule.id} if _waits_for_match(rule) else set()
+            waiting |= set() if rule.id in self._always_awake else {rule.id}
             if len(made[-1].parts.places) > FEW:
                 made.append(_Automaton())
-            searched = self._patterns[rule.id].match
-            for pattern, compiled in zip(_match_of(rule), searched, strict=True):
-                made[-1].add(rule.parts(pattern), (id(searched), compiled), waiting)
+            wordings = self._patterns[rule.id].match
+            for wording in wordings:
+                made[-1].add(wording.needs, (id(wordings), wording), waiting)
         for automaton in made:
             automaton.parts.compile()
         return made
 
     @cached_property
     def _always_awake(self) -> frozenset[str]:
-        return frozenset(rule.id for rule in self.rules if not _waits_for_match(rule))
+        return frozenset(
+            rule.id for rule in self.rules if not _waits_for_match(rule, self._patterns[rule.id])
+        )
 
     def _awake(self, text: Text) -> set[str]:
         """The rules that may find something; ``text.live`` says with which of their patterns."""
@@ -177,59 +177,63 @@ class HouseRules:
             return {rule.id for rule in self.rules}
         awake, text.live = set(self._always_awake), defaultdict(list)
         for automaton in self._automata:
-            for (searched, pattern), wakes in automaton.found(text.text):
-                text.live[searched].append(pattern)
+            for (wordings, wording), wakes in automaton.found(text.text):
+                text.live[wordings].append(wording)
                 awake |= wakes
         return awake
 
 
 class _Automaton:
-    """Some rules' patterns, searched for together: what each needs, and whom it wakes."""
+    """Some rules' wordings, searched for together: what each needs, and whom it wakes."""
 
     def __init__(self) -> None:
         self.parts = Several()
-        # What each pattern needs, by the part that was added last, as that is mostly the rarest.
+        # What each wording needs, by the part that was added last, as that is mostly the rarest.
         self.needs: dict[int, list[tuple[frozenset[int], Live, set[str]]]] = defaultdict(list)
 
-    def add(self, parts: Sequence[str], pattern: Live, wakes: set[str]) -> None:
-        """A pattern by the parts that all must be there."""
+    def add(self, parts: Sequence[str], wording: Live, wakes: set[str]) -> None:
+        """A wording by the parts that all must be there."""
         needs = frozenset(map(self.parts.add, parts))
-        self.needs[max(needs)].append((needs, pattern, wakes))
+        self.needs[max(needs)].append((needs, wording, wakes))
 
     def found(self, text: str) -> Iterator[tuple[Live, set[str]]]:
-        """The patterns that a text may match, each with whom it wakes."""
+        """The wordings that a text may hold, each with whom it wakes."""
         hits = self.parts.found(text)
         for last in self.needs if hits is None else hits & self.needs.keys():
-            for needs, pattern, wakes in self.needs[last]:
+            for needs, wording, wakes in self.needs[last]:
                 if hits is None or needs <= hits:
-                    yield pattern, wakes
+                    yield wording, wakes
 
 
 def load(path: str | Path) -> HouseRules:
-    """Read a rule file and run every rule against its own examples.
+    """Read a rule file, or a folder of them, and run every rule against its own examples.
 
     Raises:
-        InputError: the file is not in the schema (with line), a pattern is not re2's, two rules
+        InputError: it is not in the schema (with file and line), a pattern is not re2's, two rules
             share an id, or a rule misses one of its examples.
     """
     path = Path(path)
-    file = read(path)
-    patterns = {rule.id: _compile(path, rule) for rule in file.rules}
-    for rule in file.rules:
-        if rule.also_when:
-            also = tuple(patterns[name] for name in rule.also_when)
-            patterns[rule.id] = replace(patterns[rule.id], also=also)
-    rules = HouseRules(file.house, tuple(file.rules), sha256(path), patterns)
-    for rule in file.rules:
-        for wanted, examples in ((True, rule.bad), (False, rule.good)):
-            for example in examples if rule.by_machine else []:
-                if bool(check_example(rules, rule, example)) != wanted:
-                    verb = "does not find" if wanted else "finds something in"
-                    name = "bad" if wanted else "good"
-                    raise InputError(
-                        f"{path}, {rule.place} {verb} its own {name} example {shown(example)!r}"
-                    )
+    house, written = read(path)
+    patterns = {each.rule.id: _patterns_of(each) for each in written}
+    for rule in (each.rule for each in written if each.rule.also_when):
+        also = tuple(patterns[name] for name in rule.also_when)
+        patterns[rule.id] = replace(patterns[rule.id], also=also)
+    rules = HouseRules(house, tuple(each.rule for each in written), rules_hash(path), patterns)
+    for each in written:
+        _run_examples(rules, each)
     return rules
+
+
+def _run_examples(rules: HouseRules, written: Written) -> None:
+    """Raises InputError: a rule does not find its bad example, or finds something in a good one."""
+    rule = written.rule
+    for name, examples in (("bad", rule.bad), ("good", rule.good)):
+        for example in examples if rule.by_machine else []:
+            if bool(check_example(rules, rule, example)) != (name == "bad"):
+                verb = "does not find" if name == "bad" else "finds something in"
+                raise InputError(
+                    f"{written.place} {verb} its own {name} example {shown(example)!r}"
+                )
 
 
 def check_example(rules: HouseRules, rule: Rule, example: str | Example) -> list[Finding]:
@@ -245,11 +249,11 @@ def check_example(rules: HouseRules, rule: Rule, example: str | Example) -> list
     return rules._check_one(rule, Text(example.response), context)
 
 
-def places_of(jurisdiction: str) -> set[str]:
+def jurisdictions_of(jurisdiction: str) -> set[str]:
     """How rules may name a jurisdiction: "U.K." and "gb" are UK, and DE is in the EU."""
     bare = re.sub(r"[\W_]", "", jurisdiction.upper())
-    place = SAME_PLACE.get(bare, bare)
-    return {place, "EU"} if place in IN_EU.split() else {place}
+    named = ALSO_CALLED.get(bare, bare)
+    return {named, "EU"} if named in IN_EU.split() else {named}
 
 
 def shown(example: str | Example) -> str:
@@ -308,44 +312,33 @@ def _applies(rule: Rule, context: Context, jurisdiction: str | None) -> bool:
         return False
     if not rule.jurisdictions or not jurisdiction:
         return True
-    return not places_of(jurisdiction).isdisjoint(rule.jurisdictions)
+    return not jurisdictions_of(jurisdiction).isdisjoint(rule.jurisdictions)
 
 
-def _waits_for_match(rule: Rule) -> bool:
-    """Whether a rule can find something only where one of its ``match`` patterns does."""
+def _waits_for_match(rule: Rule, patterns: Patterns) -> bool:
+    """Whether a rule can find something only where one of its ``match`` wordings does."""
     if rule.at_least is not None or rule.scope == "first_turn":
         return False
-    return bool(_match_of(rule)) and rule.kind not in ("pii", "numeric", "metric", "format")
+    return bool(patterns.match) and rule.kind not in ("pii", "numeric", "metric", "format")
 
 
-def _match_of(rule: Rule) -> list[str]:
-    """A rule's ``match`` patterns; a substitution's are its words."""
-    swaps = [rf"\b(?:{words})\b" for words in rule.swap] if rule.kind == "substitution" else []
-    return [*rule.match, *swaps]
+def _patterns_of(written: Written) -> Patterns:
+    """What a rule's checker works with."""
 
+    def one_of(key: str) -> Pattern | None:
+        wordings = written.wordings[key]
+        return either(wording.pattern for wording in wordings) if wordings else None
 
-def _compile(path: Path, rule: Rule) -> Patterns:
-    def compiled(name: str, patterns: Sequence[str]) -> list[Any]:
-        made = []
-        for pattern in patterns:
-            try:
-                made.append(compile_pattern(pattern))
-            except re2.error as error:
-                said = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error)
-                if "perl operator" in said or "escape sequence" in said:
-                    said += " (look-around and back-references are not taken: use unless:)"
-                where = f"{path}, {rule.place}, {name}: {pattern!r}"
-                raise InputError(f"{where}: {said}") from None
-        return made
-
-    found: dict[str, Any] = {
-        name: compiled(name, getattr(rule, name)) for name in PATTERNS if name != "match"
-    }
-    for name in ONE_IS_ENOUGH:
-        found[name] = [either(getattr(rule, name))] if found[name] else []
+    rule, wordings = written.rule, written.wordings
     return Patterns(
-        match=compiled("match", _match_of(rule)),
-        **found,
+        match=wordings["match"],
+        unless=wordings["unless"],
+        unless_sentence=one_of("unless_sentence"),
+        unless_reply=one_of("unless_reply"),
+        requires=wordings["requires"],
+        near=wordings["near"],
+        prompt=wordings["prompt"],
+        about=one_of("about"),
         exempt=tuple(rule.exempt),
         within=rule.within,
         scope=rule.scope,

@@ -1,7 +1,8 @@
-"""How a text reads: sentence length, school grade, passive verbs, hedging."""
+"""How a text reads and what form it has: sentence length, school grade; a list, a table, JSON."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 
@@ -83,4 +84,26 @@ METRICS: dict[str, Callable[[Text], float | None]] = {
     "passive_ratio": passive_ratio,
     "hedging": hedging,
     "words": words,
+}
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+_ITEM = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+\S", re.MULTILINE)
+_TABLE = re.compile(r"^\s*\|?.+\|.+\n\s*\|?\s*:?-{2,}[-:| ]*$", re.MULTILINE)
+_MARKUP = re.compile(r"^\s{0,3}#{1,6}\s|\*\*\S|`|^\s*\|.*\|\s*$", re.MULTILINE)
+
+FORMATS: dict[str, Callable[[str], bool]] = {
+    "json": _is_json,
+    "list": lambda text: len(_ITEM.findall(text)) >= 2,
+    "table": lambda text: bool(_TABLE.search(text)),
+    "plain": lambda text: not _MARKUP.search(text) and not _ITEM.search(text),
+    "one_paragraph": lambda text: not re.search(r"\n\s*\n", text.strip()),
+    "one_sentence": lambda text: len(Text(text.strip()).sentences) == 1,
 }

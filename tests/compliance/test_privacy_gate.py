@@ -74,18 +74,20 @@ def test_what_the_scan_is_given_must_be_there(stage, flag, tmp_path):
 
 
 def test_what_the_scan_is_given_is_an_input_of_the_run():
-    from rlhf.dpo import DPOOptions
-    from rlhf.offline.data import find_inputs as dpo_inputs
+    from inhouse.config import DataOptions, PrivacyOptions, RunOptions
+    from inhouse.training.options import find_inputs
+    from rlhf.dpo import STAGE as DPO
     from sft.train import SFTOptions
     from sft.train import find_inputs as sft_inputs
 
     given = {"personal_data_allow": "ours.txt", "personal_data_ner": "model"}
     model = SimpleNamespace(model_name_or_path="base")
     named = {"model_name_or_path": "base", "dataset_name": "mine.jsonl"}
-    own = {"dataset_name": "mine.jsonl", **given}
-    assert sft_inputs(SFTOptions(**own), "run", "base") == named | given
-    with patch("rlhf.offline.data.check_arguments"):
-        assert dpo_inputs(Path("run"), model, None, DPOOptions(**own)) == named | given
+    options, read = RunOptions(run_dir="run"), DataOptions("mine.jsonl")
+    with patch("inhouse.training.options.check_arguments"):
+        sft = sft_inputs(options, read, PrivacyOptions(**given), SFTOptions(), model, None)
+        assert sft == named | given
+        assert find_inputs(DPO, "run", "mine.jsonl", model, None, **given) == named | given
 
 
 @pytest.mark.slow
@@ -97,9 +99,9 @@ def test_sft_leaves_out_demonstrations_that_break_a_blocker_rule(tmp_path):
     )
     words = ["--model_name_or_path", "examples/asdfg/model", "--dataset_name", str(data)]
     words += ["--run_dir", str(tmp_path / "run"), "--dry_run"]
-    words += ["--drop_findings", "configs/house/finance.yaml"]
+    words += ["--drop_findings", "configs/house/finance"]
     ended = subprocess.run(
         [sys.executable, "-m", "sft", *words], cwd=ROOT, capture_output=True, text=True
     )
     assert ended.returncode == 0, ended.stderr
-    assert "1 demonstrations break a blocker rule and are left out" in ended.stdout
+    assert "1 of 10 demonstrations break a blocker rule and are left out" in ended.stdout

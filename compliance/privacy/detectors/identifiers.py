@@ -15,8 +15,10 @@ from stdnum import luhn
 from stdnum.iso7064 import mod_97_10
 from stdnum.us import rtn
 
-from compliance.patterns import compile_pattern, either
+from compliance.patterns import Lists, compile_pattern, either
 from compliance.privacy.detectors.surroundings import Hit, edges, is_thing
+
+_LISTS = Lists.beside(__file__)
 
 # --- numbers that check themselves ---------------------------------------------------------------
 
@@ -77,10 +79,10 @@ def ibans(text: str) -> list[Hit]:
         start = head.start()
         hit = _IBAN.match(text[start : start + 100])
         said = "iban" in text[max(0, start - 40) : start].lower()
-        for end in _ends(hit.group()) if hit else ():
-            if _valid_iban(hit.group()[:end], said):
-                found.append((start, start + end, "IBAN"))
-                break
+        value = hit.group() if hit else ""
+        end = next((end for end in _ends(value) if _valid_iban(value[:end], said)), 0)
+        if end:
+            found.append((start, start + end, "IBAN"))
     return found
 
 
@@ -104,8 +106,8 @@ def _valid_iban(value: str, said: bool) -> bool:
 
 
 _SSN = compile_pattern(r"\d{3}[- .]\d{2}[- .]\d{4}")
-_SSN_PLAIN = compile_pattern(
-    r"\b(?:ssn|social security|social)\b(?: (?:number|num|no)\b\.?)?(?:[\w' ]{0,30}?)?[\s:#=-]{0,4}"
+_SSN_PLAIN = _LISTS.compile(
+    r"\b<social_security>\b(?: (?:number|num|no)\b\.?)?(?:[\w' ]{0,30}?)?[\s:#=-]{0,4}"
     r"(\d{9}|\d{3} ?\d{2} ?\d{4})\b"
 )
 
@@ -126,22 +128,28 @@ def _issued(value: str) -> bool:
 
 
 _NINO = compile_pattern(
-    r"\b(?:QQ|[ABCEGHJ-PRSTW-Z] ?[ABCEGHJ-NPRSTW-Z])(?:[ .-]{0,2}\d){6}[ .-]{0,2}[A-D]\b"
+    r"\b((?:QQ|[ABCEGHJ-PRSTW-Z] ?[ABCEGHJ-NPRSTW-Z])(?:[ .-]{0,2}\d){6}[ .-]{0,2}[A-D])\b"
 )
-_NINO_SAID = compile_pattern(  # without its last letter, where it is said to be one
-    r"\b(?:national insurance|nino|ni)\b[^.;!?\d\n]{0,30}?\b([A-Z]{2}(?:[ .-]{0,2}\d{2}){3}(?:[ "
-    r".-]?[A-D])?)\b"
+_NINO_SAID = _LISTS.compile(  # without its last letter, where it is said to be one
+    r"\b<national_insurance>\b[^.;!?\d\n]{0,30}?"
+    r"\b([A-Z]{2}(?:[ .-]{0,2}\d{2}){3}(?:[ .-]?[A-D])?)\b"
 )
+_NINO_LIKE = _LISTS.compile(
+    r"\b<like_national_insurance>s?(?: (?:number|no|code|id|ref|reference))?\.?"
+    r"\s*(?:is|was|:|#|-)*\s*$"
+)
+_INSURANCE = compile_pattern(r"\bnational insurance\b|\bnino\b|\bni (?:number|no)\b")
+_NEVER_GIVEN = ("BG", "GB", "KN", "NK", "NT", "TN", "ZZ")
 
 
 def ninos(text: str) -> list[Hit]:
     """UK national insurance numbers, without the prefixes that are never given."""
     return [
-        (*hit.span(hit.re.groups), "NINO")
+        (*hit.span(1), "NINO")
         for pattern in (_NINO, _NINO_SAID)
         for hit in pattern.finditer(text)
-        if hit.group(hit.re.groups)[:2].upper() not in ("BG", "GB", "KN", "NK", "NT", "TN", "ZZ")
-        and re.search("[1-9]", hit.group(hit.re.groups))  # "AA 00 00 00 A" shows the form
+        if not hit.group(1).upper().startswith(_NEVER_GIVEN)
+        and re.search("[1-9]", hit.group(1))  # "AA 00 00 00 A" shows the form
         and (
             not _NINO_LIKE.search(text[max(0, hit.start() - 40) : hit.start()])
             or _INSURANCE.search(text)
@@ -149,26 +157,14 @@ def ninos(text: str) -> list[Hit]:
     ]
 
 
-_NINO_LIKE = compile_pattern(
-    r"\b(?:order|ticket|case|serial|product|sku|part|item|booking|tracking|invoice|batch|voucher|"
-    r"confirmation|parcel|model|seat|flight)s?(?: (?:number|no|code|id|ref|reference))?\.?"
-    r"\s*(?:is|was|:|#|-)*\s*$"
-)
-_INSURANCE = compile_pattern(r"\bnational insurance\b|\bnino\b|\bni (?:number|no)\b")
-
 # --- numbers that need a word beside them -------------------------------------------------------
-
-_IS = (
-    r"(?:'s)?(?:\s+(?:numbers?|no\.?|nr\.?|num|id|code|digits?|#))*(?:\s*(?:is|was|are|of"
-    r"|ending|reads?|as|to|:|=|#|-|\(|it's|for \w+ is|on file is|on file|we hold is|we hold"
-    r"|such as|like|printed|shown|reads|on the form)\s*)*\s*"
-)
 
 
 def _beside(
     words: str, kind: str, value: str, check: Callable[[str], bool]
 ) -> Callable[[str], list[Hit]]:
-    pattern = compile_pattern(rf"\b(?:{words}){_IS}{value}")
+    """A detector of what stands right behind a list's words."""
+    pattern = _LISTS.compile(rf"\b<{words}><is>{value}")
 
     def find(text: str) -> list[Hit]:
         return [
@@ -184,8 +180,8 @@ def _around(
     words: str, kind: str, value: str, check: Callable[[str], bool]
 ) -> Callable[[str], list[Hit]]:
     """Like :func:`_beside`, with other words between, or with the number first."""
-    before = compile_pattern(rf"\b(?:{words})\b\.?[^.;!?\d\n]{{0,45}}?\b{value}")
-    after = compile_pattern(rf"\b{value}(?:,| is| was| as|\))*(?: [a-z']+){{0,4}}? (?:{words})\b")
+    before = _LISTS.compile(rf"\b<{words}>\b\.?[^.;!?\d\n]{{0,45}}?\b{value}")
+    after = _LISTS.compile(rf"\b{value}(?:,| is| was| as|\))*(?: [a-z']+){{0,4}}? <{words}>\b")
 
     def find(text: str) -> list[Hit]:
         return [
@@ -207,66 +203,54 @@ def _valid_routing(value: str) -> bool:
 
 
 routing_us = _beside(
-    r"routing(?: transit)?|aba|rtn|transit|fedwire",
+    "routing",
     "ROUTING",
     r"(\d{3,9}(?:[ -]?\d{2,5}){0,2})\b",
     _valid_routing,
 )
 sort_code = _beside(
-    r"sort[ -]?code|s/c|branch code|bank code|blz|bankleitzahl|bsb",
+    "sort_code",
     "ROUTING",
     r"(\d{2}[ -]?\d{2}[ -]?\d{2,4}|\d{3} \d{3} \d{2}|\d{3}-\d{3})\b",
     _digits(6, 8),
 )
 account = _beside(
-    r"(?:(?:bank|savings|current|checking|brokerage|deposit|nominated|customer|client|the|my"
-    r"|your|his|her|their|an?|same|old|new|joint|business|personal|isa|loan"
-    r"|mortgage) )*(?:account|acct|a/c|acc)",
+    "account",
     "ACCOUNT",
     r"(\d(?:[ -]?\d){5,16})\b",
     _digits(6, 17),
 )
 routing_around = _around(
-    r"routing|aba|rtn|transit number",
+    "routing_around",
     "ROUTING",
     r"(\d{9}|\d{4}-\d{4}-\d|\d{3} \d{3} \d{3})\b",
     _valid_routing,
 )
 sort_around = _around(
-    r"sort(?:[ -]?codes?)?|s/?c|branch",
+    "sort_code_around",
     "ROUTING",
     r"(\d{2}-\d{2}-\d{2}|\d{2} \d{2} \d{2}|\d{6})\b",
     _digits(6, 6),
 )
 account_around = _around(
-    r"(?:account|acct|acc|a/c|konto(?:nummer|nr)?|cuenta|compte|rekening(?:nummer)?|conto|conta)"
-    r"(?: (?:number|no|nr|n))?",
+    "account_around",
     "ACCOUNT",
     r"(\d{8}|\d{7,12}|\d{2,4}[ -]\d{3,4}[ -]\d{3,4}|\d{4}[ -]\d{4})\b",
     _digits(7, 17),
 )
 ssn_around = _around(
-    r"ssns?|social security(?: number)?|social",
+    "social_security_around",
     "SSN",
     r"(\d{3}[ .-]?\d{2}[ .-]?\d{4})\b",
-    lambda value: _issued(value),
+    _issued,
 )
-PASSPORT = "passport|reisepass|pass-?(?:nummer|nr)|passeport|pasaporte|passaporto|paspoort"
+PASSPORT_SIGN = _LISTS.compile("<passport>")
 _PASSPORT = r"([A-Z]{0,2}\d{6,9}[A-Z]?|(?-i:[CFGHJKLMNPRTVWXYZ0-9]{9}))\b"
-passport_around = _around(PASSPORT, "PASSPORT", _PASSPORT, _digits(3, 9))
-_GERMAN = r"\d\d ?\d{6} ?(?-i:[A-Z]) ?\d{3}"  # social insurance, with a letter
+passport_around = _around("passport", "PASSPORT", _PASSPORT, _digits(3, 9))
 national_around = _around(
-    r"sin|social insurance|nhs(?: number)?|tfn|tax file|aadhaar|bsn|pesel|tax (?:id|number"
-    r"|code|reference)|utr|"
-    r"national id(?:entity)?(?: (?:card|number))?|identity (?:card|number)|id (?:card|number)"
-    r"|citizen(?:'s)? (?:service )?number|"
-    r"personnummer|cpf|curp|codice fiscale|fiscal code|securite sociale|secu|insee|nir|dni|nie|nif"
-    r"|ppsn?|steuer-?(?:id\w*|nummer|nr)|"
-    r"id-?nr|sv-?nummer|(?:sozial|renten)versicherungsnummer"
-    r"|identifikationsnummer|burgerservicenummer|medicare|health (?:card|insurance) number"
-    r"|driver number|insurance number",
+    "national_around",
     "NATIONAL_ID",
-    rf"({_GERMAN}|(?-i:[A-Z]{{1,6}} ?)?\d[\dA-Z]{{0,15}}"
+    r"(<german>|(?-i:[A-Z]{1,6} ?)?\d[\dA-Z]{0,15}"
     r"(?:[ ./-][\dA-Z]*\d[\dA-Z]*){0,7}[A-Z]?)\b",
     _digits(7, 15),
 )
@@ -284,10 +268,9 @@ def bank_pairs(text: str) -> list[Hit]:
     return [(*hit.span(1), "ROUTING") for hit in hits] + [(*hit.span(2), "ACCOUNT") for hit in hits]
 
 
-passport = _beside(PASSPORT, "PASSPORT", _PASSPORT, _digits(3, 9))
+passport = _beside("passport", "PASSPORT", _PASSPORT, _digits(3, 9))
 licence = _beside(
-    r"(?:driving|driver'?s?)(?: \w+)? licen[sc]e|licen[sc]e number|dl|fuhrerschein(?:nummer)?"
-    r"|permis(?: de conduire)?|permiso de conducir|carnet de conducir|patente|rijbewijs",
+    "licence",
     "LICENCE",
     r"([A-Z]{1,5}[- ]?\d[A-Z0-9 -]{4,16}\d[A-Z0-9]{0,3}|\d{7,9})\b",
     _digits(5, 14),
@@ -301,18 +284,9 @@ def licence_by_form(text: str) -> list[Hit]:
 
 
 national_id = _beside(
-    r"(?:national|tax(?:payer)?|identity|citizen|personal|fiscal)(?: (?:insurance|identity"
-    r"|identification|id|security|reference))?(?: card)?(?: number| no\.?| id)|"
-    r"sin|social insurance(?: number)?|tin|itin|nif|nie|dni|bsn|pesel|steuer-?id"
-    r"|steueridentifikationsnummer|codice fiscale|aadhaar|aadhar|pan|tfn|tax file number"
-    r"|nhs(?: number)?|utr|"
-    r"personnummer|cpf|(?:steuerliche )?identifikationsnummer|burgerservicenummer"
-    r"|(?:numero de )?securite sociale(?: oui)?|codigo fiscal|sozialversicherungsnummer"
-    r"|rentenversicherungsnummer|numero fiscal|partita iva"
-    r"|taxpayer id(?: printed on the form)?|curp|rfc|medicare(?: number)?|medicaid|ein"
-    r"|numero de securite sociale|ahv|svnr|cpr|pps(?:n)?|ppsn",
+    "national",
     "NATIONAL_ID",
-    rf"({_GERMAN}|(?-i:[A-Z]{{1,6}}[ -]?)?\d[\dA-Z]*"
+    r"(<german>|(?-i:[A-Z]{1,6}[ -]?)?\d[\dA-Z]*"
     r"(?:[ ./-]?[\dA-Z]*\d[\dA-Z]*){0,7}[A-Z]?)\b",
     _digits(6, 15),
 )

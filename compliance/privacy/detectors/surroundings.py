@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from compliance.patterns import compile_pattern
+from compliance.patterns import Lists
 
 Hit = tuple[int, int, str]  # start, end, type
 
@@ -19,24 +19,14 @@ def has_digit(text: str) -> bool:
     return any(sign in text for sign in "0123456789")
 
 
-# Words before a number that say it is a thing of the firm's, not of a person.
-_THING = compile_pattern(
-    r"\b(?:order|ticket|invoice|tracking|booking|case|reference|ref|confirmation|serial|product|"
-    r"batch|sku|isin|cusip|sedol|policy|claim|transaction|model|version|part|item|parcel|receipt|"
-    r"job|incident|request|purchase|po|quote|contract|licen[sc]e key|build|error|voucher|coupon|"
-    r"gift card|barcode|ean|upc|isbn|imei|asset|lot|form|article|section|rule|complaint|event|"
-    r"shipment|consignment|delivery|dispatch|certificate|file|document|record|message|log|trade|"
-    r"lei|fund|share|meter|catalogue|membership|loyalty|bond|note|security|crn|company"
-    r"|registration|"
-    r"vat|id of the \w+|timestamp|unix time|hash|commit|revision|firmware|page|chapter|figure"
-    r"|table|bestell(?:ung|nummer)|auftrag|rechnung|vorgang|aktenzeichen|commande|facture|dossier"
-    r"|pedido|factura|expediente|ordine|fattura|pratica|factuur)s?"
-    r"(?:'s)?(?: (?:number|no|nr|id|code|reference|ref|#))?\.?\s*(?:is|was|of|:|#|-|=|\(|no\.?)*\s*"
-    r"#?(?-i:[A-Z]{0,5}[-#/])?\s*$"
+_LISTS = Lists.beside(__file__)
+_THING = _LISTS.compile(
+    r"\b<thing>s?(?:'s)?(?: <number>)?\.?\s*<is>*\s*#?(?-i:[A-Z]{0,5}[-#/])?\s*$"
 )
 
 
 def is_thing(text: str, start: int) -> bool:
+    """Whether the words before a number say that it is a thing of the firm's, not of a person."""
     return bool(_THING.search(text[max(0, start - 45) : start]))
 
 

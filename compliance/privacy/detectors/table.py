@@ -25,8 +25,6 @@ class Detector:
 
 _SORT_SIGN = compile_pattern(r"\b(?:sort|s/?c|branch)\b")
 _DOT_SIGN = compile_pattern("dot|punkt")  # an address with "at" has it spelt out, too
-_PASSPORT_SIGN = compile_pattern(identifiers.PASSPORT)
-_BIRTH_SIGN = compile_pattern(rf"\b(?:{contacts.BIRTH})")
 DETECTORS = (
     Detector(secrets.secrets, needs=lambda text: bool(secrets.SIGN.search(text))),
     Detector(identifiers.ibans, needs=has_number),
@@ -37,7 +35,7 @@ DETECTORS = (
     Detector(
         identifiers.national_ids_by_form, needs=lambda text: bool(identifiers.BY_FORM.search(text))
     ),
-    Detector(identifiers.passport, needs=lambda text: bool(_PASSPORT_SIGN.search(text))),
+    Detector(identifiers.passport, needs=lambda text: bool(identifiers.PASSPORT_SIGN.search(text))),
     Detector(identifiers.licence, needs=has_digit),
     Detector(identifiers.licence_by_form, needs=has_number),
     Detector(identifiers.routing_us, needs=has_number),
@@ -47,7 +45,9 @@ DETECTORS = (
     Detector(identifiers.sort_around, needs=lambda text: bool(_SORT_SIGN.search(text))),
     Detector(identifiers.account_around, needs=has_number),
     Detector(identifiers.ssn_around, needs=lambda text: "ocial" in text or "SSN" in text.upper()),
-    Detector(identifiers.passport_around, needs=lambda text: bool(_PASSPORT_SIGN.search(text))),
+    Detector(
+        identifiers.passport_around, needs=lambda text: bool(identifiers.PASSPORT_SIGN.search(text))
+    ),
     Detector(identifiers.national_around, needs=has_digit),
     Detector(identifiers.account, needs=has_number),
     Detector(
@@ -56,7 +56,7 @@ DETECTORS = (
         needs=lambda text: " at " in text and bool(_DOT_SIGN.search(text)),
     ),
     Detector(contacts.ips, signs=(".", ":")),
-    Detector(contacts.births, needs=lambda text: bool(_BIRTH_SIGN.search(text))),
+    Detector(contacts.births, needs=lambda text: bool(contacts.BIRTH_SIGN.search(text))),
     Detector(telephones.phones, needs=has_number),
     Detector(contacts.addresses, needs=contacts.maybe_address),
 )

@@ -6,7 +6,7 @@ import re
 
 import phonenumbers
 
-from compliance.patterns import compile_pattern
+from compliance.patterns import Lists, compile_pattern
 from compliance.privacy.detectors.surroundings import Hit, edges, is_thing
 
 _NUMBER = compile_pattern(
@@ -17,18 +17,9 @@ _NUMBER = compile_pattern(
     r"|\b\d{9,11}\b|\b\d{3}-\d{4}\b|\b\d{2}(?:[ .]\d{2}){3,4}\b|\b\d{2} \d{3} \d{2} \d{2}\b"
     r"|\b[5-9]\d{2}(?:[ .-]\d{2}){3}\b"
 )
-# Words that say a telephone is meant, in the languages whose numbers are looked for.
-_TELEPHONE = (
-    r"phoned?|(?:cell|smart)?phone|telephone|tele[fp]h?on\w*|tel|ph|mob(?:ile|il\w*|iel)?|cell"
-    r"|call(?:ed|ing|s)?|ring|rang|text(?:ed)?|sms|fax|whats ?app|reach(?:ed|able)?|dial(?:led)?"
-    r"|land ?line|hotline|voicemail|extension|handy\w*|rufnummer|anrufen|ruf\w*|erreich\w*|festnetz"
-    r"|telefone|telemovel|lig(?:ue|ar)|portable|appel\w*|joindre|joignable|gsm|fixe|fijo|movil|llam\w*|cellulare|chiam\w*|fisso"
-    r"|bel(?:len|t)?|bereikbaar"
-)
-_CALL = compile_pattern(
-    rf"\b(?:{_TELEPHONE}|contact(?:ed)?|number|home|work|line|nummer|numero)\b[^.;!?]{{0,35}}$"
-)
-_SURELY_CALL = compile_pattern(rf"\b(?:{_TELEPHONE})\b[^.;!?]{{0,35}}$")
+_LISTS = Lists.beside(__file__)
+_CALL = _LISTS.compile(r"\b(?:<telephone>|<perhaps>)\b[^.;!?]{0,35}$")
+_SURELY_CALL = _LISTS.compile(r"\b<telephone>\b[^.;!?]{0,35}$")
 # Plans whose national numbers begin with 0, and some whose numbers do not.
 _WITH_0 = ("GB", "DE", "FR", "IT", "NL", "AT", "CH", "BE", "IE", "SE")
 _WITHOUT_0 = ("ES", "IT", "PT", "PL", "DK", "NO")

@@ -171,7 +171,7 @@ def test_a_place_is_an_address_where_it_has_a_number(recogniser):
 
 @pytest.mark.slow
 def test_labels_that_are_nobodys_data_are_named_and_not_used(recogniser):
-    assert recogniser.types == {"PER": "PERSON", "LOC": recogniser.PLACE}
+    assert recogniser.types == {"PER": "PERSON", "LOC": recognisers.PLACE}
     assert recogniser.unused == ["ORG"]
     assert recogniser("call Asdfg today") == []
 
@@ -183,7 +183,7 @@ def test_a_long_text_is_read_to_its_end_in_windows(recogniser):
     text = " ".join(
         " ".join([*draw.choices(ORDINARY[:15], k=4 + number % 3), NAME]) for number in range(100)
     )
-    assert recognisers._window == WINDOW
+    assert recogniser._window == WINDOW
     expected, at = [], text.find(NAME)
     while at >= 0:
         expected.append(Entity(at, at + len(NAME), "PERSON"))
@@ -195,10 +195,8 @@ def test_a_long_text_is_read_to_its_end_in_windows(recogniser):
 @pytest.mark.slow
 def test_every_token_is_judged_once_and_with_its_neighbours_around_it(recogniser):
     text = " ".join(ORDINARY * 20)
-    offsets = recognisers._tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
-    assert [(start, end) for start, end, _ in recognisers._tokens(text)] == offsets[
-        "offset_mapping"
-    ]
+    offsets = recogniser._tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
+    assert [(start, end) for start, end, _ in recogniser._tokens(text)] == offsets["offset_mapping"]
 
 
 def test_of_tokens_in_two_windows_each_judges_the_half_it_sees_more_around():
@@ -274,7 +272,7 @@ def test_labels_are_read_however_they_are_written(labels, types):
 
 
 def test_every_label_counts_as_a_type_of_the_suite():
-    assert set(recognisers.TYPE_OF.values()) - {recogniser.PLACE} == set(TYPES)
+    assert set(recognisers.TYPE_OF.values()) - {recognisers.PLACE} == set(TYPES)
 
 
 # --- refusals ------------------------------------------------------------------------------------

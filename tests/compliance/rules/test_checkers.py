@@ -6,22 +6,20 @@ import time
 import pytest
 
 from compliance.normalise import is_english, normalise
-from compliance.patterns import compile_pattern
+from compliance.patterns import either
 from compliance.rules import checkers
 from compliance.rules.clauses import FRAMES, Text
 from compliance.rules.figures import approved
 from compliance.rules.readability import flesch_kincaid, syllables
-
-
-def patterns(*given: str) -> list:
-    return [compile_pattern(pattern) for pattern in given]
+from compliance.rules.wording import Wording
 
 
 def rule(**given) -> checkers.Patterns:
-    lists = {"match", "unless", "unless_sentence", "unless_reply", "requires", "near", "prompt"}
-    return checkers.Patterns(
-        **{key: patterns(*value) if key in lists else value for key, value in given.items()}
-    )
+    for key in given.keys() & {"match", "unless", "requires", "near", "prompt"}:
+        given[key] = [Wording((pattern,)) for pattern in given[key]]
+    for key in given.keys() & {"unless_sentence", "unless_reply", "about"}:
+        given[key] = either(given[key])
+    return checkers.Patterns(**given)
 
 
 def said(kind: str, text: str, context: checkers.Context | None = None, **given) -> list[str]:

@@ -16,7 +16,7 @@ from inhouse.errors import GateError, InputError
 
 ROOT = Path(__file__).parents[3]
 HOUSE = ROOT / "configs" / "house"
-FINANCE = house_rules.load(HOUSE / "finance.yaml")
+FINANCE = house_rules.load(HOUSE / "finance")
 RULE = """house: Test
 rules:
   - id: R-1
@@ -419,10 +419,6 @@ def test_a_file_that_holds_no_rules(tmp_path, content):
     )
 
 
-def test_a_folder_is_no_rule_file(tmp_path):
-    assert "Is a directory" in refusal(tmp_path)
-
-
 def test_two_rules_of_one_name_are_told_with_the_line_of_the_second(rules):
     path = Path(rules())
     path.write_text(path.read_text() + path.read_text().split("rules:\n")[1])
@@ -451,7 +447,7 @@ def test_a_jurisdiction_that_no_rule_names_is_said(run, rules, tmp_path):
     file = jsonl(tmp_path / "r.jsonl", {"response": "It is guaranteed.", "jurisdiction": "Mars"})
     printed, raised = run("check", file, "--rules", rules(more="    jurisdictions: [UK, EU]\n"))
     assert "'Mars', which no rule names (they name EU, UK)" in printed.err and raised is None
-    assert house_rules.places_of("DE") == {"DE", "EU"}
+    assert house_rules.jurisdictions_of("DE") == {"DE", "EU"}
 
 
 @pytest.mark.parametrize(
