@@ -15,7 +15,7 @@ from typing import Any
 from inhouse.chat import reply_ids
 from inhouse.errors import InputError
 from inhouse.records import Preference
-from inhouse.training.data import prompt_key
+from inhouse.training.data import is_held_out, prompt_key
 from reward.votes import find_rater
 
 Row = dict[str, list[int]]
@@ -103,8 +103,8 @@ def split(pairs: Sequence[Pair], held_out_share: float, held_out_rater: str | No
     train: list[Pair] = []
     held_out: list[Pair] = []
     for pair in pairs:
-        side = int(prompt_key(pair.record.prompt), 16) / 16**12 < held_out_share
-        (held_out if side else train).append(pair)
+        apart = is_held_out(pair.record.prompt, held_out_share)
+        (held_out if apart else train).append(pair)
     kept: list[Pair] = []
     left_out: list[Pair] = []
     for pair in train:

@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 
 from inhouse import records
 from inhouse.errors import InputError
-from inhouse.records import Demonstration, Message, Record, content_id, plain
+from inhouse.records import Demonstration, Message, Record, content_id
 from inhouse.run import is_main_process
 
 R = TypeVar("R", bound=Record)
@@ -157,8 +157,14 @@ def prompt_key(prompt: Sequence[Message]) -> str:
 
 
 def is_held_out(conversation: Sequence[Message], share: float) -> bool:
-    """Whether a conversation is kept out of training, by a hash of its content."""
-    return int(content_id(plain(conversation)), 16) / 16**12 < share
+    """Whether a conversation is kept out of training, by a hash of how it opens.
+
+    What counts is everything before the assistant's first turn. A demonstration of three questions
+    and a preference about the first of them stand on one side, whatever their answers.
+    """
+    answers = [at for at, turn in enumerate(conversation) if turn.role == "assistant"]
+    opening = conversation[: answers[0]] if answers else conversation
+    return int(prompt_key(opening), 16) / 16**12 < share
 
 
 def split(
