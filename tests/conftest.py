@@ -10,8 +10,10 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
@@ -72,29 +74,41 @@ def tokenizer():
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory, tokenizer) -> Path:
+def tiny_config():
+    """The config of a Qwen3 model of two layers, for a tokenizer, with changes."""
+
+    def of(tokenizer, **changes):
+        from transformers import Qwen3Config
+
+        settings = {
+            "vocab_size": len(tokenizer),
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 8,
+            "max_position_embeddings": 512,
+            "tie_word_embeddings": True,
+            "initializer_range": 0.2,  # wide enough that tokens differ clearly in probability
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+            "bos_token_id": None,
+        }
+        return Qwen3Config(**settings | changes)
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory, tokenizer, tiny_config) -> Path:
     """A random Qwen3 model of two layers with the demonstration's tokenizer; treat as read-only."""
     import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
+    from transformers import Qwen3ForCausalLM
 
     torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        initializer_range=0.2,  # wide enough that tokens differ clearly in probability
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=None,
-    )
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    Qwen3ForCausalLM(config).save_pretrained(folder)
+    Qwen3ForCausalLM(tiny_config(tokenizer)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -312,3 +326,43 @@ def snapshot(folder: Path) -> dict[str, bytes] | None:
     if not folder.exists():
         return None
     return {str(p): p.read_bytes() if p.is_file() else b"" for p in sorted(folder.rglob("*"))}
+
+
+@pytest.fixture
+def killed_at_checkpoint():
+    """Start a command and kill it when its checkpoint of that step is whole, or a little later.
+
+    ``later`` is a share of 50 ms, in which a checkpoint is half written, or half a step done.
+    """
+
+    def kill(command: list[str], folder: Path, step: int, later: float = 0.0) -> None:
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        state = folder / "checkpoints" / f"checkpoint-{step}" / "trainer_state.json"
+        deadline = time.monotonic() + 600
+        while not state.exists():
+            assert process.poll() is None, f"ended before the kill:\n{process.stdout.read()}"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        time.sleep(0.05 * later)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+
+    return kill
+
+
+@pytest.fixture
+def batch_shapes():
+    """The shape of every batch that a model runs from now on."""
+
+    def watch(model) -> list[tuple[int, int]]:
+        seen: list[tuple[int, int]] = []
+
+        def note(_module, _args, given) -> None:
+            seen.append(tuple(given["input_ids"].shape))
+
+        model.base_model.register_forward_pre_hook(note, with_kwargs=True)
+        return seen
+
+    return watch

@@ -71,17 +71,6 @@ def step(trainer, counted=None) -> tuple[float, dict[str, float], dict[str, torc
     return loss.item(), logged, gradients
 
 
-def shapes(model) -> list[tuple[int, int]]:
-    """The shape of every batch that a model runs from now on."""
-    seen: list[tuple[int, int]] = []
-
-    def note(_module, _args, given) -> None:
-        seen.append(tuple(given["input_ids"].shape))
-
-    model.base_model.register_forward_pre_hook(note, with_kwargs=True)
-    return seen
-
-
 @pytest.mark.parametrize(
     ("kind", "lora", "settings", "counted"),
     [
@@ -108,10 +97,10 @@ def test_a_step_is_trls(both, kind, lora, settings, counted):
         assert (our_gradients[name] - gradient).abs().max() < 1e-5 * largest, name
 
 
-def test_nothing_is_padded_to_the_longest_row(both):
+def test_nothing_is_padded_to_the_longest_row(both, batch_shapes):
     # 30; 15, 11, 4; 9, 3: three lines of thirty, where TRL has six.
     theirs, ours = both()
-    seen = shapes(theirs.model), shapes(ours.model)
+    seen = batch_shapes(theirs.model), batch_shapes(ours.model)
     for trainer in (theirs, ours):
         step(trainer)
     assert seen == ([(6, 30)], [(3, 30)])

@@ -3,12 +3,8 @@
 import hashlib
 import json
 import math
-import os
 import random
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +16,6 @@ from inhouse.records import Preference
 from inhouse.training.data import longest
 from rlhf.offline.rows import pair_row, show
 
-ROOT = Path(__file__).parents[3]
 FULL = {
     *("chat_template.jinja", "config.json", "generation_config.json", "model.safetensors"),
     *("tokenizer.json", "tokenizer_config.json", "metrics.json", "manifest.json"),
@@ -200,22 +195,6 @@ def test_the_saved_folder_gives_the_trained_models_logits_in_plain_libraries(
         assert weights(run_dir / "dpo").keys() == weights(run_dir / "sft").keys()
 
 
-def kill_at_checkpoint(command: list[str], folder: Path, step: int, seconds: float) -> None:
-    """Start a command and kill it so many seconds after its checkpoint of that step is whole."""
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    state = folder / "checkpoints" / f"checkpoint-{step}" / "trainer_state.json"
-    deadline = time.monotonic() + 600
-    while not state.exists():
-        assert process.poll() is None, f"ended before the kill:\n{process.stdout.read()}"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    time.sleep(seconds)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("of_sft", "of_dpo"),
@@ -223,7 +202,7 @@ def kill_at_checkpoint(command: list[str], folder: Path, step: int, seconds: flo
     ids=["full", "full, live", "new adapter", "sft's adapter", "sft's, live"],
 )
 def test_killed_three_times_equals_uninterrupted(
-    run_command, run_stage, tuned, prefs, tmp_path, of_sft, of_dpo
+    run_command, run_stage, killed_at_checkpoint, tuned, prefs, tmp_path, of_sft, of_dpo
 ):
     # The reference must be the starting model again, not the checkpoint that is gone on from; and
     # reading its log-probabilities from disk, and measuring answers, must draw no random number.
@@ -249,7 +228,7 @@ def test_killed_three_times_equals_uninterrupted(
     chance = random.Random(str(of_sft + of_dpo))
     for step in sorted(chance.sample(range(1, 20), 3)):
         command = [sys.executable, "-m", "rlhf.dpo", *again]
-        kill_at_checkpoint(command, folder, step, chance.random() * 0.05)
+        killed_at_checkpoint(command, folder, step, chance.random())
     ended = run_command("rlhf.dpo", *again)
     assert ended.returncode == 0, ended.stderr
     assert "going on from" in ended.stdout

@@ -96,17 +96,6 @@ def assert_alike(ours, theirs) -> None:
         assert (our_gradients[name] - gradient).abs().max() < 1e-5 * largest, name
 
 
-def shapes(model) -> list[tuple[int, int]]:
-    """The shape of every batch that a model runs from now on."""
-    seen: list[tuple[int, int]] = []
-
-    def note(_module, _args, given) -> None:
-        seen.append(tuple(given["input_ids"].shape))
-
-    model.base_model.register_forward_pre_hook(note, with_kwargs=True)
-    return seen
-
-
 def per_token(trainer) -> torch.Tensor:
     """The log-probability of each scored token. Shape: (rows, tokens - 1)"""
     batch = trainer.data_collator(list(trainer.train_dataset))
@@ -154,10 +143,11 @@ def test_every_loss_is_trls(both):
 
 
 @pytest.mark.parametrize("lora", [None, LORA])
-def test_the_reference_is_asked_for_the_same(both, lora):
+def test_the_reference_is_asked_for_the_same(both, lora, batch_shapes):
     theirs, ours = both(lora=lora)
     seen = [
-        shapes(trainer.ref_model or trainer.model.get_base_model()) for trainer in (theirs, ours)
+        batch_shapes(trainer.ref_model or trainer.model.get_base_model())
+        for trainer in (theirs, ours)
     ]
     found, expected = (
         trainer.compute_ref_log_probs(
@@ -171,14 +161,14 @@ def test_the_reference_is_asked_for_the_same(both, lora):
         assert torch.allclose(one, other, rtol=1e-5)
 
 
-def test_a_prompt_is_run_once_and_nothing_is_padded_to_the_longest_pair(both):
+def test_a_prompt_is_run_once_and_nothing_is_padded_to_the_longest_pair(both, batch_shapes):
     rows = [
         {"prompt_ids": [1] * 10, "chosen_ids": [2] * 4, "rejected_ids": [3] * 5},  # 10 + 4 + 5 + 1
         {"prompt_ids": [1] * 3, "chosen_ids": [2] * 2, "rejected_ids": [3] * 4},  # 10
         {"prompt_ids": [1] * 2, "chosen_ids": [2] * 3, "rejected_ids": [3] * 4},  # 10
     ]
     theirs, ours = both()
-    seen = shapes(theirs.model), shapes(ours.model)
+    seen = batch_shapes(theirs.model), batch_shapes(ours.model)
     for trainer in (theirs, ours):
         trainer.compute_loss(trainer.model, trainer.data_collator(rows))
     assert seen == ([(6, 15)], [(2, 20)])

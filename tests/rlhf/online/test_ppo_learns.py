@@ -57,26 +57,12 @@ def asked() -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def word_writer(word_tokenizer, asked, tmp_path_factory):
+def word_writer(word_tokenizer, asked, tiny_config, tmp_path_factory):
     """Two layers, fine-tuned for a second to answer with three to five words and to end."""
-    from transformers import Qwen3Config, Qwen3ForCausalLM
+    from transformers import Qwen3ForCausalLM
 
     torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=len(word_tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=64,
-        initializer_range=0.2,
-        tie_word_embeddings=True,
-        eos_token_id=word_tokenizer.eos_token_id,
-        pad_token_id=word_tokenizer.pad_token_id,
-        bos_token_id=None,
-    )
+    config = tiny_config(word_tokenizer, max_position_embeddings=64)
     model = Qwen3ForCausalLM(config)
     steps, draw = 80, random.Random(0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)

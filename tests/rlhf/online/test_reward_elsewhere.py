@@ -19,10 +19,10 @@ TEMPLATE = (
 
 
 @pytest.fixture(scope="session")
-def elsewhere(tmp_path_factory):
+def elsewhere(tmp_path_factory, tiny_config):
     """A reward model of bytes: another vocabulary, another template, another size."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForSequenceClassification
+    from transformers import PreTrainedTokenizerFast, Qwen3ForSequenceClassification
 
     from inhouse.generation.score import Calibration, template_hash
 
@@ -35,20 +35,9 @@ def elsewhere(tmp_path_factory):
         tokenizer_object=raw, eos_token="<stop>", pad_token="<pad>", chat_template=TEMPLATE
     )
     torch.manual_seed(5)
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=24,
-        intermediate_size=48,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=8,
-        initializer_range=0.3,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=None,
-        num_labels=1,
-    )
+    sizes = {"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "num_labels": 1}
+    config = tiny_config(tokenizer, **sizes, **heads, initializer_range=0.3)
     calibration = Calibration(
         mean=(0.5,),
         std=(2.0,),
