@@ -11,12 +11,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
 from inhouse.errors import InputError
 from inhouse.records import Message, plain
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100  # the label that torch's loss leaves out
 
@@ -39,7 +42,7 @@ class Rendered:
         return [token if counts else IGNORED for token, counts in pairs]
 
 
-def check_tokenizer(tokenizer: Any, source: str) -> None:
+def check_tokenizer(tokenizer: PreTrainedTokenizerBase, source: str) -> None:
     """Refuse a tokenizer that cannot be trained with safely.
 
     Raises:
@@ -59,12 +62,12 @@ def check_tokenizer(tokenizer: Any, source: str) -> None:
         )
 
 
-def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
     """Token ids of a conversation that waits for the assistant. Shape: (tokens,)."""
     return _render(tokenizer, messages, add_generation_prompt=True)
 
 
-def render(tokenizer: Any, messages: Sequence[Message]) -> Rendered:
+def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> Rendered:
     """A whole conversation with every assistant turn supervised.
 
     Raises:
@@ -86,7 +89,7 @@ def render(tokenizer: Any, messages: Sequence[Message]) -> Rendered:
 
 
 def reply_ids(
-    tokenizer: Any, prompt: Sequence[Message], reply: Message
+    tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message], reply: Message
 ) -> tuple[list[int], list[int]]:
     """Token ids of the prompt and of the reply behind it. Shapes: (prompt,) and (reply,)."""
     rendered = render(tokenizer, [*prompt, reply])
@@ -97,7 +100,7 @@ def reply_ids(
 
 
 def replies_ids(
-    tokenizer: Any, conversations: Sequence[tuple[Sequence[Message], Message]]
+    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[tuple[Sequence[Message], Message]]
 ) -> list[tuple[list[int], list[int]]]:
     """:func:`reply_ids` of many (prompt, reply) at once, several times faster.
 
@@ -125,20 +128,31 @@ def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def show_supervised(tokenizer: Any, rendered: Rendered, colour: bool = False) -> str:
+def text_of(
+    tokenizer: PreTrainedTokenizerBase, ids: list[int], skip_special_tokens: bool = False
+) -> str:
+    """What one row of tokens says. Shape of ``ids``: (tokens,)."""
+    text = tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
+    assert isinstance(text, str)  # several rows would give a list
+    return text
+
+
+def show_supervised(
+    tokenizer: PreTrainedTokenizerBase, rendered: Rendered, colour: bool = False
+) -> str:
     """The rendered text with what counts in the loss between ⟦ and ⟧, on a terminal in green."""
     parts = []
     runs = itertools.groupby(
         zip(rendered.ids, rendered.supervised, strict=True), key=lambda pair: pair[1]
     )
     for counts, run in runs:
-        text = tokenizer.decode([token for token, _ in run])
+        text = text_of(tokenizer, [token for token, _ in run])
         shown = f"⟦{text}⟧" if counts else text
         parts.append(f"\x1b[32m{shown}\x1b[0m" if counts and colour else shown)
     return "".join(parts)
 
 
-def control_tokens(tokenizer: Any) -> set[str]:
+def control_tokens(tokenizer: PreTrainedTokenizerBase) -> set[str]:
     """The tokens that a template writes and no text may hold.
 
     ``all_special_tokens`` has only those with a name; Llama's turn headers, for one, are special
@@ -149,14 +163,16 @@ def control_tokens(tokenizer: Any) -> set[str]:
 
 
 def _render(
-    tokenizer: Any, messages: Sequence[Message], add_generation_prompt: bool = False
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Sequence[Message],
+    add_generation_prompt: bool = False,
 ) -> list[int]:
     _check_forged(control_tokens(tokenizer), messages)
     return _apply(tokenizer, plain(messages), add_generation_prompt)
 
 
 def _render_all(
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     conversations: Sequence[Sequence[Message]],
     add_generation_prompt: bool = False,
 ) -> list[list[int]]:
@@ -166,7 +182,7 @@ def _render_all(
     return _apply(tokenizer, [plain(messages) for messages in conversations], add_generation_prompt)
 
 
-def _apply(tokenizer: Any, messages: Any, add_generation_prompt: bool) -> Any:
+def _apply(tokenizer: PreTrainedTokenizerBase, messages: Any, add_generation_prompt: bool) -> Any:
     """Token ids of one conversation, or of each in a list of them."""
     try:
         return tokenizer.apply_chat_template(
@@ -189,7 +205,9 @@ def _check_forged(control: set[str], messages: Sequence[Message]) -> None:
             )
 
 
-def _check_reply(tokenizer: Any, before: list[int], ids: list[int], end: int, turn: int) -> None:
+def _check_reply(
+    tokenizer: PreTrainedTokenizerBase, before: list[int], ids: list[int], end: int, turn: int
+) -> None:
     """Refuse a reply whose prompt is rendered otherwise without it, or that nothing ends.
 
     Args:
@@ -215,7 +233,7 @@ def _check_reply(tokenizer: Any, before: list[int], ids: list[int], end: int, tu
         )
 
 
-def _check_beginning(tokenizer: Any, ids: list[int]) -> None:
+def _check_beginning(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> None:
     begin = tokenizer.bos_token_id
     if begin is not None and ids[:2] == [begin, begin]:
         raise InputError(
@@ -224,7 +242,9 @@ def _check_beginning(tokenizer: Any, ids: list[int]) -> None:
         )
 
 
-def _end_of_turn(tokenizer: Any, ids: list[int], messages: Sequence[Message], turn: int) -> int:
+def _end_of_turn(
+    tokenizer: PreTrainedTokenizerBase, ids: list[int], messages: Sequence[Message], turn: int
+) -> int:
     """Where an assistant turn ends in the whole rendering, its end token included.
 
     Before the turn's own beginning if nothing ends it: the last end token is another turn's.
@@ -233,12 +253,12 @@ def _end_of_turn(tokenizer: Any, ids: list[int], messages: Sequence[Message], tu
     return _last_end(tokenizer, ids[:until])
 
 
-def _last_end(tokenizer: Any, ids: Sequence[int]) -> int:
+def _last_end(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> int:
     """Behind the last end token; 0 if there is none."""
     ends = end_token_ids(tokenizer)
     return next((at + 1 for at in range(len(ids) - 1, -1, -1) if ids[at] in ends), 0)
 
 
-def end_token_ids(tokenizer: Any) -> set[int]:
+def end_token_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     """The tokens that end a reply: ``eos_token`` (generation configs may add more)."""
     return {tokenizer.eos_token_id}

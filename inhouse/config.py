@@ -348,7 +348,7 @@ def _flags(settings: dict[str, Any]) -> list[str]:
     return words
 
 
-def _word(value: Any) -> str:
+def _word(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return json.dumps(value) if isinstance(value, dict) else str(value)

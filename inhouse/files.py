@@ -23,7 +23,7 @@ def write_atomically(path: Path, text: str) -> None:
     part.replace(path)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write readable JSON atomically."""
     write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
@@ -87,7 +87,7 @@ def _json_object(row: str, where: str) -> dict[str, Any]:
     return value
 
 
-def _is_unicode(value: Any) -> bool:
+def _is_unicode(value: object) -> bool:
     try:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:

@@ -81,7 +81,7 @@ def _check_turns(messages: list[Message], last: Role) -> list[Message]:
     return messages
 
 
-def _as_messages(value: Any, role: Role) -> Any:
+def _as_messages(value: object, role: Role) -> Any:
     return [{"role": role, "content": value}] if isinstance(value, str) else value
 
 
@@ -93,7 +93,7 @@ class Demonstration(Record):
 
     @model_validator(mode="before")
     @classmethod
-    def _from_prompt_completion(cls, data: Any) -> Any:
+    def _from_prompt_completion(cls, data: object) -> Any:
         if isinstance(data, dict) and data.get("label") is False:
             raise ValueError("label is false: an answer that was disliked is no demonstration")
         if (
@@ -121,7 +121,7 @@ class Prompt(Record):
 
     @field_validator("prompt", mode="before")
     @classmethod
-    def _string(cls, value: Any) -> Any:
+    def _string(cls, value: object) -> Any:
         return _as_messages(value, "user")
 
     @field_validator("prompt")
@@ -215,7 +215,7 @@ class Preference(Record):
 
     @model_validator(mode="before")
     @classmethod
-    def _from_other_shapes(cls, data: Any) -> Any:
+    def _from_other_shapes(cls, data: object) -> Any:
         if not isinstance(data, dict) or not {"chosen", "rejected"} <= set(data):
             return data
         chosen, rejected = data["chosen"], data["rejected"]
@@ -277,7 +277,7 @@ class Output(Record):
 R = TypeVar("R", bound=Record)
 
 
-def content_id(*parts: Any) -> str:
+def content_id(*parts: object) -> str:
     """Twelve hex digits that depend on content only, so that a record's name is its hash."""
     text = json.dumps(parts, ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

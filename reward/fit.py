@@ -5,24 +5,29 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datasets
 from transformers.trainer_utils import SaveStrategy
 
 from inhouse.errors import InputError
 from inhouse.generation.score import Calibration, Scorer, head_scores, template_hash
-from inhouse.models.load import new_reward_model
+from inhouse.models.load import Model, new_reward_model
 from inhouse.statistics import rate
 from reward.calibrate import fit_temperature, share_of_votes
 from reward.evaluate import Measured
 from reward.shared_prompts import SharedPromptsTrainer
 from reward.split import Row, Split, shuffled
 
+if TYPE_CHECKING:
+    from peft import LoraConfig
+    from transformers import PreTrainedTokenizerBase
+    from trl import RewardConfig
+
 SAMPLED = 128  # training answers whose scores give mean and standard deviation
 
 
-def fresh(model_args: Any, seed: int, heads: int) -> Any:
+def fresh(model_args: Any, seed: int, heads: int) -> Model:
     """The model that training starts from: the same one for the same seed."""
     return new_reward_model(
         model_args.model_name_or_path, dtype=model_args.dtype, seed=seed, heads=heads
@@ -30,7 +35,11 @@ def fresh(model_args: Any, seed: int, heads: int) -> Any:
 
 
 def trainer_of(
-    model: Any, rows: Sequence[Row], tokenizer: Any, training: Any, lora: Any
+    model: Model,
+    rows: Sequence[Row],
+    tokenizer: PreTrainedTokenizerBase,
+    training: RewardConfig,
+    lora: LoraConfig | None,
 ) -> SharedPromptsTrainer:
     """TRL's trainer on rows that ``inhouse.chat`` has made.
 
@@ -52,7 +61,7 @@ def trainer_of(
     return trainer
 
 
-def without_traces(training: Any) -> Any:
+def without_traces(training: RewardConfig) -> RewardConfig:
     """The same settings for a run that leaves nothing: no checkpoints, no reports."""
     quiet = copy.copy(training)
     quiet.save_strategy, quiet.report_to = SaveStrategy.NO, []
@@ -60,7 +69,13 @@ def without_traces(training: Any) -> Any:
     return quiet
 
 
-def control(model: Any, split: Split, tokenizer: Any, training: Any, lora: Any) -> dict[str, float]:
+def control(
+    model: Model,
+    split: Split,
+    tokenizer: PreTrainedTokenizerBase,
+    training: RewardConfig,
+    lora: LoraConfig | None,
+) -> dict[str, float]:
     """Train as before, but on winners drawn by chance, and count how many are found: one half.
 
     The split is turned round, the held-out prompts train, because it takes some 400 pairs to
@@ -79,7 +94,7 @@ def control(model: Any, split: Split, tokenizer: Any, training: Any, lora: Any) 
 
 
 def calibrated(
-    model: Any, tokenizer: Any, split: Split, min_confidence: float
+    model: Model, tokenizer: PreTrainedTokenizerBase, split: Split, min_confidence: float
 ) -> tuple[Scorer, Measured, Measured]:
     """A scorer that knows what its scores mean, and held-out and training pairs scored by it.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compliance import gate
 from inhouse import records
@@ -16,6 +16,9 @@ from inhouse.records import Preference
 from inhouse.training import data
 from reward import split, votes
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 
 @dataclass(frozen=True)
 class RatedPairs:
@@ -25,7 +28,7 @@ class RatedPairs:
     told: dict[str, Any]
 
 
-def check_template(tokenizer: Any, source: str, sft: Path) -> None:
+def check_template(tokenizer: PreTrainedTokenizerBase, source: str, sft: Path) -> None:
     """Refuse a model whose chat template is not that of the campaign's SFT model.
 
     Raises:
@@ -36,7 +39,7 @@ def check_template(tokenizer: Any, source: str, sft: Path) -> None:
 
 
 def load(
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     source: str,
     ratings: str | Path | None,
     max_length: int | None,

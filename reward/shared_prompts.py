@@ -10,13 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from peft import PeftModel
+from transformers import TrainingArguments
 from trl import RewardTrainer
 
 from inhouse.training.unpadded import lay_out, model_inputs, pairs_by_prefix, refusal
+
+if TYPE_CHECKING:
+    from inhouse.models.load import Model
 
 SIDES = ("chosen_ids", "rejected_ids")
 PROBE = 8  # tokens at each end of a row that is tried
@@ -40,7 +44,7 @@ class SharedPromptsTrainer(RewardTrainer):
         if "length" not in columns:  # group_by_length looks for it
             columns.append("length")
 
-    def compute_loss(self, model: Any, inputs: Any, *rest: Any, **named: Any) -> Any:
+    def compute_loss(self, model: torch.nn.Module, inputs: Batch, *rest: Any, **named: Any) -> Any:
         below = below_the_heads(self.model)
         with nullcontext() if self.reason else shared_prompts(below, inputs):
             return super().compute_loss(model, inputs, *rest, **named)
@@ -87,7 +91,10 @@ def shared_prompts(below: Any, batch: Batch) -> Iterator[None]:
 
 
 def why_not(
-    model: Any, training: Any, rows: Sequence[dict[str, list[int]]], collate: Callable[..., Batch]
+    model: Any,
+    training: TrainingArguments,
+    rows: Sequence[dict[str, list[int]]],
+    collate: Callable[..., Batch],
 ) -> str:
     """What keeps a model from running batches laid out anew; empty where it can."""
     tried = [{side: ids[:PROBE] + ids[-PROBE:] for side, ids in row.items()} for row in rows[:2]]
@@ -101,7 +108,7 @@ def why_not(
     )
 
 
-def largest_difference(model: Any, batch: Batch) -> float:
+def largest_difference(model: Model, batch: Batch) -> float:
     """How far scores are from those of the padded batch, as a share of the largest."""
     batch = {name: values.to(model.device) for name, values in batch.items()}
     was_training = model.training

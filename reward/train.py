@@ -24,6 +24,11 @@ from inhouse import run as runs
 from inhouse.config import DataOptions, PrivacyOptions, RunOptions, Stage, parse
 
 if TYPE_CHECKING:
+    from peft import LoraConfig
+    from transformers import PreTrainedTokenizerBase
+    from trl import ModelConfig, RewardConfig
+
+    from inhouse.models.load import Model
     from reward.split import Split
 
 STAGE = Stage(
@@ -106,9 +111,8 @@ def main() -> None:
     from inhouse.training import loop
     from inhouse.training.options import check_settings, open_stage
     from inhouse.training.sampler import order_by_epoch
-    from reward import evaluate, fit, prepare
-    from reward.split import leaks, split
-    from reward.verdict import verdict
+    from reward import evaluate, fit, prepare, split
+    from reward.report import verdict
 
     check_settings(parsed.settings)
     inputs = find_inputs(options, read, privacy, own, model_args, training)
@@ -122,8 +126,8 @@ def main() -> None:
     )
     source, ratings = str(inputs["dataset_name"]), inputs.get("ratings")
     data = prepare.load(tokenizer, source, ratings, training.max_length, own.truncate, privacy)
-    parts = split(data.pairs, own.held_out_share, own.held_out_rater)
-    leaked = leaks(parts)
+    parts = split.split(data.pairs, own.held_out_share, own.held_out_rater)
+    leaked = split.leaks(parts)
     lora = lora_config(model_args, task_type="SEQ_CLS")
     model = fit.fresh(model_args, training.seed, own.ensemble)
     if options.dry_run:
@@ -158,8 +162,8 @@ def find_inputs(
     read: DataOptions,
     privacy: PrivacyOptions,
     own: RewardOptions,
-    model_args: Any,
-    training: Any,
+    model_args: ModelConfig,
+    training: RewardConfig,
 ) -> dict[str, str | Path]:
     """What is read, by the setting that names it.
 
@@ -180,9 +184,15 @@ def find_inputs(
 
 
 def show_plan(
-    training: Any, model: Any, lora: Any, tokenizer: Any, parts: Split, folder: Path
+    training: RewardConfig,
+    model: Model,
+    lora: LoraConfig | None,
+    tokenizer: PreTrainedTokenizerBase,
+    parts: Split,
+    folder: Path,
 ) -> None:
     """Print what the run will do, and the first pair's chosen answer."""
+    from inhouse.chat import text_of
     from inhouse.training import plan
 
     rows = [pair.row for pair in parts.train]
@@ -195,7 +205,7 @@ def show_plan(
         parameters=every,
         trainable=trained,
         folder=folder,
-        example=tokenizer.decode(rows[0]["chosen_ids"]),
+        example=text_of(tokenizer, rows[0]["chosen_ids"]),
     )
 
 

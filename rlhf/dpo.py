@@ -13,12 +13,15 @@ chat template, ``training.svg``, ``metrics.json``, ``manifest.json``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from inhouse import run as runs
 from inhouse.config import DataOptions, HoldOutOptions, PrivacyOptions, Stage, parse
 from inhouse.errors import InputError
 from rlhf.offline.options import OfflineOptions
+
+if TYPE_CHECKING:
+    from trl import DPOConfig
 
 STAGE = Stage(
     "dpo",
@@ -85,7 +88,7 @@ def main() -> None:
     stage.align(STAGE, parsed, method)
 
 
-def check_losses(training: Any) -> None:
+def check_losses(training: DPOConfig) -> None:
     """Refuse an unknown loss and what TRL would refuse only once the run has begun.
 
     Raises:

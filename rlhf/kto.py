@@ -22,6 +22,8 @@ from inhouse.errors import InputError
 from rlhf.offline.options import OfflineOptions
 
 if TYPE_CHECKING:
+    from trl import KTOConfig
+
     from inhouse.training.data import Columns
 
 STAGE = Stage(
@@ -71,7 +73,7 @@ def main() -> None:
     stage.align(STAGE, parsed, method)
 
 
-def check_training(training: Any) -> None:
+def check_training(training: KTOConfig) -> None:
     """Refuse what TRL would refuse only once the run has begun.
 
     Raises:

@@ -28,6 +28,8 @@ from inhouse.errors import InputError
 from rlhf.online.options import OnlineOptions, PPOSettings
 
 if TYPE_CHECKING:
+    from trl import RLOOConfig
+
     from rlhf.online.stage import Start
 
 STAGE = Stage(
@@ -73,7 +75,7 @@ def main() -> None:
     stage.learn(STAGE, parsed, cast)
 
 
-def one_answer_a_prompt(settings: dict[str, Any], training: Any) -> None:
+def one_answer_a_prompt(settings: dict[str, Any], training: RLOOConfig) -> None:
     """A learned critic needs no group of answers to compare; TRL's config insists on two.
 
     Raises:

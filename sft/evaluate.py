@@ -11,7 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -23,8 +23,12 @@ from inhouse.run import is_main_process
 from inhouse.training.plan import length_classes
 from sft.prepare import Row, topic_of
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+    from trl import SFTTrainer
 
-def held_out(trainer: Any, rows: Sequence[Row]) -> dict[str, Any]:
+
+def held_out(trainer: SFTTrainer, rows: Sequence[Row]) -> dict[str, Any]:
     """The loss on held-out demonstrations, whole and by topic, in nats a supervised token."""
     by_topic: dict[str, list[tuple[float, int]]] = defaultdict(list)
     for row, loss in zip(rows, losses(trainer, [row.columns for row in rows]), strict=True):
@@ -67,7 +71,7 @@ def losses(trainer: Any, rows: Sequence[dict[str, list[int]]]) -> list[tuple[flo
 
 
 def after_training(
-    trainer: Any, rows: Sequence[Row], probe: Sequence[dict[str, list[int]]], before: float
+    trainer: SFTTrainer, rows: Sequence[Row], probe: Sequence[dict[str, list[int]]], before: float
 ) -> dict[str, Any]:
     """What to write into the metrics about held-out demonstrations and general text.
 
@@ -107,7 +111,7 @@ def plot(path: Path, lengths: Sequence[int], log: Sequence[dict[str, Any]]) -> N
 
 
 def read_probe(
-    tokenizer: Any, source: str | None, max_length: int | None
+    tokenizer: PreTrainedTokenizerBase, source: str | None, max_length: int | None
 ) -> list[dict[str, list[int]]]:
     """General text as rows in which every token counts, cut to ``max_length``.
 
@@ -137,6 +141,6 @@ def read_probe(
     return rows
 
 
-def perplexity(trainer: Any, rows: Sequence[dict[str, list[int]]]) -> float:
+def perplexity(trainer: SFTTrainer, rows: Sequence[dict[str, list[int]]]) -> float:
     """exp of the mean negative log-likelihood a token; nan of no rows."""
     return math.exp(_mean(losses(trainer, rows))["loss"]) if rows else math.nan

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from inhouse.errors import InputError
 
 if TYPE_CHECKING:
-    pass
+    from inhouse.models.load import Model
 
 
-def train_only_layers(model: Any, wanted: str) -> str:
+def train_only_layers(model: Model, wanted: str) -> str:
     """Freeze all but the parts named in ``wanted``; return in words what trains and what not.
 
     Args:

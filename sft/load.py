@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inhouse.errors import InputError
 from inhouse.models import quantised
 from inhouse.models.adapters import is_adapter, lora_config
-from inhouse.models.load import load_causal_lm
+from inhouse.models.load import Model, load_causal_lm
 from inhouse.training import preflight
 from inhouse.training.batches import Rows
 from inhouse.training.data import TrainingData, say
@@ -17,8 +17,13 @@ from sft import packing
 from sft.layers import train_only_layers
 from sft.unpadded_trainer import UnpaddedSFTTrainer
 
+if TYPE_CHECKING:
+    from peft import LoraConfig
+    from transformers import PreTrainedTokenizerBase
+    from trl import SFTConfig
 
-def load(model_args: Any, training: Any, train_layers: str | None) -> tuple[Any, Any]:
+
+def load(model_args: Any, training: SFTConfig, train_layers: str | None) -> tuple[Any, Any]:
     """The model to train, and its new adapter's settings or None.
 
     Raises:
@@ -44,7 +49,9 @@ def load(model_args: Any, training: Any, train_layers: str | None) -> tuple[Any,
     return model, lora
 
 
-def add_new_tokens(model: Any, lora: Any, tokenizer: Any, data: TrainingData) -> None:
+def add_new_tokens(
+    model: Model, lora: LoraConfig, tokenizer: PreTrainedTokenizerBase, data: TrainingData
+) -> None:
     """Let the adapter train the rows of control tokens that the model never learned.
 
     Raises:
@@ -77,7 +84,11 @@ def rows_of(kind: type, lengths: Sequence[int], training: Any) -> Rows:
 
 
 def check(
-    model: Any, lora: Any, tokenizer: Any, data: TrainingData, packed: bool
+    model: Model,
+    lora: LoraConfig | None,
+    tokenizer: PreTrainedTokenizerBase,
+    data: TrainingData,
+    packed: bool,
 ) -> dict[str, int]:
     """How many parameters there are and train, and whether the rows suit the model.
 

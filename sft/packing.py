@@ -8,7 +8,7 @@ run, on the model itself: packed and alone, a row must give the same logits.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
@@ -16,10 +16,13 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from inhouse.errors import InputError
 from inhouse.training.unpadded import TOLERANCE
 
+if TYPE_CHECKING:
+    from inhouse.models.load import Model
+
 PROBE = 24  # tokens of each row that is tried
 
 
-def check_no_leak(model: Any, rows: Sequence[Sequence[int]]) -> float:
+def check_no_leak(model: Model, rows: Sequence[Sequence[int]]) -> float:
     """Refuse to pack where a row sees the one before it; return the largest share it differs by.
 
     Raises:
@@ -35,7 +38,7 @@ def check_no_leak(model: Any, rows: Sequence[Sequence[int]]) -> float:
     return leak
 
 
-def largest_difference(model: Any, rows: Sequence[Sequence[int]]) -> float:
+def largest_difference(model: Model, rows: Sequence[Sequence[int]]) -> float:
     """How far packed logits are from those of each row alone, as a share of the largest logit."""
     tried = [list(ids[:PROBE]) for ids in rows]
     collator = DataCollatorForLanguageModeling(pad_token_id=0, padding_free=True)
@@ -60,5 +63,5 @@ def largest_difference(model: Any, rows: Sequence[Sequence[int]]) -> float:
     return ((together - alone).abs().max() / alone.abs().max()).item()
 
 
-def _moved(value: Any, device: torch.device) -> Any:
+def _moved(value: object, device: torch.device) -> Any:
     return value.to(device) if isinstance(value, torch.Tensor) else value

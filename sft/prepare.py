@@ -6,7 +6,7 @@ Records in: demonstration. Rows out: ``input_ids`` and ``labels``, each of Shape
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from compliance import gate
 from inhouse.chat import render
@@ -16,12 +16,15 @@ from inhouse.records import Demonstration, Message
 from inhouse.training import data
 from inhouse.training.data import Columns, TrainingData
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 NO_TOPIC = "(none)"
 Row = data.Row[Demonstration]
 
 
 def prepare(
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     source: str,
     hold_out: HoldOutOptions,
     privacy: PrivacyOptions,
@@ -64,7 +67,7 @@ def replies(record: Demonstration) -> list[tuple[Sequence[Message], str]]:
     ]
 
 
-def columns(tokenizer: Any, record: Demonstration) -> Columns:
+def columns(tokenizer: PreTrainedTokenizerBase, record: Demonstration) -> Columns:
     """What TRL's SFTTrainer takes as already tokenised: ``input_ids`` and ``labels``.
 
     Raises:

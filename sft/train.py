@@ -19,6 +19,11 @@ from inhouse.config import DataOptions, HoldOutOptions, PrivacyOptions, RunOptio
 from inhouse.errors import InputError
 
 if TYPE_CHECKING:
+    from peft import LoraConfig
+    from transformers import PreTrainedTokenizerBase
+    from trl import ModelConfig, SFTConfig
+
+    from inhouse.models.load import Model
     from inhouse.training.batches import Rows
     from inhouse.training.data import TrainingData
     from inhouse.training.memory import Load, Measured
@@ -140,8 +145,8 @@ def find_inputs(
     read: DataOptions,
     privacy: PrivacyOptions,
     own: SFTOptions,
-    model_args: Any,
-    training: Any,
+    model_args: ModelConfig,
+    training: SFTConfig,
 ) -> dict[str, str | Path]:
     """What is read, by the setting that names it.
 
@@ -161,7 +166,7 @@ def find_inputs(
 
 
 def check_together(
-    own: SFTOptions, hold_out: HoldOutOptions, training: Any, model_args: Any
+    own: SFTOptions, hold_out: HoldOutOptions, training: Any, model_args: ModelConfig
 ) -> None:
     """Refuse settings that need another one.
 
@@ -198,11 +203,11 @@ def check_together(
 
 def new_trainer(
     kind: type,
-    model: Any,
-    lora: Any,
-    tokenizer: Any,
+    model: Model,
+    lora: LoraConfig | None,
+    tokenizer: PreTrainedTokenizerBase,
     data: TrainingData,
-    training: Any,
+    training: SFTConfig,
     patience: int,
 ) -> Any:
     """A trainer of that kind on rows that are token ids already."""
@@ -230,7 +235,7 @@ def new_trainer(
 
 def show_plan(
     trainer: Any,
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     data: TrainingData,
     rows: Rows,
     size: dict[str, int],

@@ -8,14 +8,17 @@ kernels made for it. On a CPU neither holds. The loss is TRL's: see
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trl import SFTTrainer
+from trl import SFTConfig, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from inhouse.models import sharding
 from inhouse.training.data import say
 from inhouse.training.unpadded import each_row, unpadded, why_not
+
+if TYPE_CHECKING:
+    from inhouse.models.load import Model
 
 PROBE = (16, 8, 8)  # tokens of each row that is tried: the last two come to stand in one line
 
@@ -29,7 +32,7 @@ class UnpaddedSFTTrainer(SFTTrainer):
 
 
 def trainer_for(
-    model: Any, training: Any, rows: Sequence[Sequence[int]], *, padded: bool = False
+    model: Model, training: SFTConfig, rows: Sequence[Sequence[int]], *, padded: bool = False
 ) -> type[SFTTrainer]:
     """The trainer without padding, or TRL's own: where it is faster, or the other cannot be.
 

@@ -138,7 +138,7 @@ def texts_of(record: dict[str, Any]) -> list[str]:
     return found
 
 
-def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+def _each_text(value: object, change: Callable[[str], str]) -> Any:
     """A field's value with its texts changed: itself, its turns' content, that one's parts."""
     if isinstance(value, str):
         return change(value)

@@ -164,7 +164,7 @@ def _changes(key: str, was: Any, now: Any) -> list[str]:
     return gone + [f"+ {key}: {_short(item)}" for item in now if item not in was]
 
 
-def _short(item: Any) -> str:
+def _short(item: object) -> str:
     """A list's item on one line; a pattern with its lists filled in may take pages."""
     text = item["response"] if isinstance(item, dict) and "response" in item else str(item)
     text = " ".join(text.split())

@@ -32,7 +32,7 @@ class Reply(Record):
 
     @field_validator("prompt", mode="before")
     @classmethod
-    def _string(cls, value: Any) -> Any:
+    def _string(cls, value: object) -> Any:
         if isinstance(value, str):
             return [{"role": "user", "content": value}] if value.strip() else []
         return value or []

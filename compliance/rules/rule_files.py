@@ -213,7 +213,7 @@ class Document:
         self._files[loc] = file
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     """ruamel's containers and strings as plain ones, which strict pydantic asks for."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}

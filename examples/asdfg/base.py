@@ -153,7 +153,10 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def load_checkpoint(
-    path: Path, made_with: dict[str, Any], model: Any, optimizers: list[torch.optim.Optimizer]
+    path: Path,
+    made_with: dict[str, Any],
+    model: Qwen3ForCausalLM,
+    optimizers: list[torch.optim.Optimizer],
 ) -> dict[str, Any]:
     """Put a checkpoint's weights and moments in place; return how far it was."""
     state = torch.load(path, weights_only=True)
@@ -171,7 +174,7 @@ def load_checkpoint(
 def save_checkpoint(
     path: Path,
     made_with: dict[str, Any],
-    model: Any,
+    model: Qwen3ForCausalLM,
     optimizers: list[torch.optim.Optimizer],
     done: dict[str, Any],
 ) -> None:

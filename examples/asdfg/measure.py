@@ -10,7 +10,8 @@ latter read .995 where a third of the names came out wrong.
 import argparse
 import json
 import random
-from typing import Any
+
+from transformers import PreTrainedTokenizerBase
 
 from compliance.rules import house_rules
 from examples.asdfg import dialogues
@@ -18,7 +19,7 @@ from examples.asdfg.dialogues import DEVELOPMENT, Ask, Message, Source
 from inhouse import chat, config
 from inhouse.generation import sample
 from inhouse.judge import states_facts
-from inhouse.models.load import load_causal_lm, load_tokenizer
+from inhouse.models.load import Model, load_causal_lm, load_tokenizer
 from inhouse.records import Message as Turn
 
 SLICES = {"training": Source(story=0.0), **DEVELOPMENT, "story": Source(story=1.0)}
@@ -26,7 +27,11 @@ RULES = config.ROOT / "configs" / "house" / "asdfg.yaml"
 
 
 def answer(
-    model: Any, tokenizer: Any, prompts: list[list[Message]], seed: int, max_new_tokens: int = 200
+    model: Model,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[list[Message]],
+    seed: int,
+    max_new_tokens: int = 200,
 ) -> list[sample.Reply]:
     """Sample one reply a prompt, at temperature 1."""
     rows = [

@@ -8,11 +8,14 @@ token; and rows that have ended are taken out, where most end long before the lo
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.functional import pad
 from transformers.cache_utils import DynamicLayer
+
+if TYPE_CHECKING:
+    from inhouse.models.load import Model
 
 ROOM = 64  # tokens that a cache grows by
 READ = 16  # prompts of like length that are read at once
@@ -21,7 +24,7 @@ LEFT = 0.75  # the share of rows still written, below which those that ended are
 
 @torch.no_grad()
 def answers(
-    model: Any,
+    model: Model,
     rows: Sequence[list[int]],
     *,
     pad_token_id: int,
@@ -47,7 +50,7 @@ def answers(
     return found
 
 
-def read(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> tuple[Any, torch.Tensor]:
+def read(model: Model, ids: torch.Tensor, mask: torch.Tensor) -> tuple[Any, torch.Tensor]:
     """The keys and values of prompts, and the logits of what comes next.
 
     Args:
@@ -73,7 +76,7 @@ def _with_room(layer: Any) -> Any:
     return Roomy.of(layer.keys, layer.values) if keeps_every_token else layer
 
 
-def read_by_length(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> tuple[Any, torch.Tensor]:
+def read_by_length(model: Model, ids: torch.Tensor, mask: torch.Tensor) -> tuple[Any, torch.Tensor]:
     """The same of prompts of many lengths, a few of like length at once.
 
     A layer that does not keep every token (a sliding window's) cannot be put together from parts:
@@ -103,7 +106,7 @@ def read_by_length(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> tuple[A
 
 
 def write(
-    model: Any,
+    model: Model,
     cache: Any,
     logits: torch.Tensor,
     mask: torch.Tensor,
@@ -176,7 +179,7 @@ class Roomy(DynamicLayer):
         return made
 
     def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: object, **__: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Put the next tokens behind the others."""
         self.keys = self._append(0, self.keys, key_states)

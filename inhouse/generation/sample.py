@@ -9,12 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from tqdm import tqdm
 
+from inhouse.chat import text_of
 from inhouse.generation.decode import pad_left, read, write
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from inhouse.models.load import Model
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Reply:
     ended: bool
 
 
-def stop_ids(model: Any, tokenizer: Any) -> list[int]:
+def stop_ids(model: Model, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Every token that ends a reply: the tokenizer's and those the model's config adds."""
     added = model.generation_config.eos_token_id
     added = added if isinstance(added, list) else [added]
@@ -35,8 +41,8 @@ def stop_ids(model: Any, tokenizer: Any) -> list[int]:
 
 @torch.inference_mode()
 def replies(
-    model: Any,
-    tokenizer: Any,
+    model: Model,
+    tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[list[int]],
     *,
     samples: int = 1,
@@ -74,7 +80,7 @@ def replies(
 
 @torch.inference_mode()
 def log_probabilities(
-    model: Any,
+    model: Model,
     pairs: Sequence[tuple[list[int], list[int]]],
     *,
     pad_token_id: int,
@@ -104,8 +110,8 @@ def log_probabilities(
     return results
 
 
-def _reply(tokenizer: Any, tokens: list[int], stops: set[int]) -> Reply:
+def _reply(tokenizer: PreTrainedTokenizerBase, tokens: list[int], stops: set[int]) -> Reply:
     end = next((at for at, token in enumerate(tokens) if token in stops), None)
     kept = tokens if end is None else tokens[: end + 1]
-    text = tokenizer.decode(kept, skip_special_tokens=True).strip()
+    text = text_of(tokenizer, kept, skip_special_tokens=True).strip()
     return Reply(text, kept, end is not None)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from statistics import NormalDist, fmean, stdev
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from tqdm import tqdm
@@ -29,8 +29,11 @@ from tqdm import tqdm
 from inhouse.chat import replies_ids
 from inhouse.errors import InputError
 from inhouse.models.folder import context_length
-from inhouse.models.load import load_reward_model, load_tokenizer
+from inhouse.models.load import Model, load_reward_model, load_tokenizer
 from inhouse.records import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -133,7 +136,9 @@ class Scorer:
         self.calibration = Calibration.of(self.model, template, name_or_path)
 
     @classmethod
-    def around(cls, model: Any, tokenizer: Any, calibration: Calibration) -> Scorer:
+    def around(
+        cls, model: Model | None, tokenizer: PreTrainedTokenizerBase, calibration: Calibration
+    ) -> Scorer:
         """A scorer of a model that is in memory already."""
         scorer = cls.__new__(cls)
         scorer.model, scorer.tokenizer, scorer.calibration = model, tokenizer, calibration
@@ -198,12 +203,14 @@ def probability(better: Sequence[float], worse: Sequence[float], temperature: fl
     )
 
 
-def template_hash(tokenizer: Any) -> str:
+def template_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     """The SHA-256 of a tokenizer's chat template, by which two stages know that theirs agree."""
     return hashlib.sha256(tokenizer.chat_template.encode()).hexdigest()
 
 
-def check_same_template(tokenizer: Any, source: str, other: Any, of: str) -> None:
+def check_same_template(
+    tokenizer: PreTrainedTokenizerBase, source: str, other: PreTrainedTokenizerBase, of: str
+) -> None:
     """Refuse two models that would be asked in different chat templates.
 
     Raises:
@@ -218,7 +225,7 @@ def check_same_template(tokenizer: Any, source: str, other: Any, of: str) -> Non
 
 
 def score_ids(
-    model: Any, rows: Sequence[list[int]], pad_token_id: int, batch_tokens: int | None = None
+    model: Model, rows: Sequence[list[int]], pad_token_id: int, batch_tokens: int | None = None
 ) -> list[float]:
     """The raw score of token rows of Shape: (tokens,), the mean over the model's heads."""
     return head_scores(model, rows, pad_token_id, batch_tokens).mean(1).tolist()
@@ -290,7 +297,7 @@ def _each_on_a_core(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
         torch.set_num_threads(threads)
 
 
-def _check_context(model: Any, rows: Sequence[list[int]]) -> None:
+def _check_context(model: Model, rows: Sequence[list[int]]) -> None:
     """Refuse rows longer than the model was made for: it would score them all the same.
 
     Raises:

@@ -18,6 +18,7 @@ from huggingface_hub.errors import (
 )
 from transformers import (
     AutoConfig,
+    PreTrainedConfig,
 )
 
 from inhouse.errors import InputError
@@ -26,7 +27,6 @@ from inhouse.models.adapters import ADAPTER_CONFIG, base_of, check, is_adapter, 
 
 if TYPE_CHECKING:
     from trl import ModelConfig
-
 
 # What is fetched of a model: safetensors, configuration and licence, never pickles or code.
 HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md", "LICENSE*"]
@@ -153,7 +153,7 @@ def load_config(folder: str) -> Any:
         raise InputError(f"cannot read the config in {folder}: {first_line(error)}") from None
 
 
-def context_length(config: Any) -> int | None:
+def context_length(config: PreTrainedConfig) -> int | None:
     """How many tokens a model takes at most; None for an architecture without such a limit."""
     text = config.get_text_config()
     return text.max_position_embeddings if hasattr(text, "max_position_embeddings") else None

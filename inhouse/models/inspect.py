@@ -19,7 +19,7 @@ import torch
 import yaml
 from huggingface_hub import metadata_load
 from safetensors import SafetensorError, safe_open
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedConfig
 
 from inhouse.errors import InputError
 from inhouse.models.adapters import RECORD, is_adapter
@@ -152,7 +152,7 @@ def tokens(folder: str) -> dict[str, Any]:
     }
 
 
-def methods(config: Any, weights: Stored) -> dict[str, Any]:
+def methods(config: PreTrainedConfig, weights: Stored) -> dict[str, Any]:
     """Which training fits the memory that is free, in bytes, by :mod:`inhouse.training.memory`.
 
     Every weight is float32, but QLoRA's matrices, which need a GPU. What is trained has a gradient
@@ -197,13 +197,13 @@ def methods(config: Any, weights: Stored) -> dict[str, Any]:
     }
 
 
-def _matrices(weights: Stored, config: Any) -> list[tuple[int, ...]]:
+def _matrices(weights: Stored, config: PreTrainedConfig) -> list[tuple[int, ...]]:
     """Shapes of the layers' matrices; embeddings and head have a vocabulary's side."""
     shapes = weights.shapes.values()
     return [shape for shape in shapes if len(shape) == 2 and config.vocab_size not in shape]
 
 
-def _adapter_parameters(weights: Stored, config: Any) -> int:
+def _adapter_parameters(weights: Stored, config: PreTrainedConfig) -> int:
     """r (in + out) for each matrix of the layers."""
     return sum(RANK * (rows + columns) for rows, columns in _matrices(weights, config))
 

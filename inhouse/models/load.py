@@ -21,6 +21,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
+    PreTrainedTokenizerBase,
 )
 from transformers.utils import logging as transformers_logging
 
@@ -38,8 +39,11 @@ _wrapper: Any = TrainableTokensWrapper
 _wrapper.bias = None
 transformers_logging.disable_progress_bar()  # loading and saving weights; training keeps its bar
 
+# A whole model, or an adapter on one: peft hands on to the model what it does not know itself.
+Model = PreTrainedModel | PeftModel
 
-def load_tokenizer(name_or_path: str) -> Any:
+
+def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
     """A tokenizer with a chat template, an end token and a padding of its own.
 
     Raises:
@@ -84,7 +88,7 @@ def load_causal_lm(
     return adapted
 
 
-def _start_from_trained_rows(model: Any) -> None:
+def _start_from_trained_rows(model: Model) -> None:
     """Let adapters that are added later begin with the rows of the vocabulary that this one has.
 
     TRL copies an adapter to keep it as the reference, but not its rows: a new adapter takes them
@@ -118,7 +122,7 @@ def load_reward_model(name_or_path: str, *, dtype: str | torch.dtype = "float32"
 
 def new_reward_model(
     name_or_path: str, *, dtype: str | torch.dtype, seed: int, heads: int = 1
-) -> Any:
+) -> Model:
     """A reward model to train, from a causal one: its layers below ``heads`` fresh scalar heads.
 
     Each head starts at a standard deviation of 1/sqrt(d + 1), d the hidden size (Huang et al. 2024,
@@ -146,7 +150,10 @@ def new_reward_model(
 
 
 def save_model(
-    model: Any, tokenizer: Any, folder: Path, weights: dict[str, torch.Tensor] | None = None
+    model: Model,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    weights: dict[str, torch.Tensor] | None = None,
 ) -> None:
     """Write safetensors and the tokenizer with its chat template, and nothing pickled.
 

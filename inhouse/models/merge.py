@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -23,9 +23,12 @@ from inhouse.models import card
 from inhouse.models.adapters import ADAPTER_CONFIG, is_adapter
 from inhouse.models.folder import check_folder, find_base, first_line, load_config
 from inhouse.models.inspect import stored
-from inhouse.models.load import load_causal_lm, load_tokenizer, save_model
+from inhouse.models.load import Model, load_causal_lm, load_tokenizer, save_model
 from inhouse.records import Message
 from inhouse.run import BEGUN, CHECKPOINTS, MANIFEST, Run, open_run, require
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 STAGE = Stage("merge", "python -m inhouse.models merge", "an adapter and its base become one model")
 
@@ -127,7 +130,7 @@ def check_arguments(adapter: str, output_dir: Path) -> tuple[str, str]:
     return adapter, base
 
 
-def token_rows(tokenizer: Any) -> list[list[int]]:
+def token_rows(tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
     """A few conversations as the model would see them. Shape of each: (tokens,)."""
     return [
         prompt_ids(tokenizer, [Message(role="user", content=asked)])
@@ -137,7 +140,7 @@ def token_rows(tokenizer: Any) -> list[list[int]]:
 
 
 @torch.inference_mode()
-def logits(model: Any, rows: list[list[int]]) -> torch.Tensor:
+def logits(model: Model, rows: list[list[int]]) -> torch.Tensor:
     """Logits in float32, each token's centred on 0. Shape: (tokens of all rows, vocabulary)."""
     model.eval()
     parts = [model(input_ids=torch.tensor([row], device=model.device)).logits[0] for row in rows]

@@ -9,7 +9,7 @@ that was named, merges into its 16-bit weights, and loads on them in any other s
 from __future__ import annotations
 
 import importlib.util
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -17,9 +17,8 @@ from inhouse.errors import InputError
 from inhouse.models import sharding
 
 if TYPE_CHECKING:
-    from transformers import BitsAndBytesConfig
+    from transformers import BitsAndBytesConfig, TrainingArguments
     from trl import ModelConfig
-
 
 INSTALL = "pip install -e '.[qlora]'"
 
@@ -51,7 +50,7 @@ def installed() -> bool:
     return importlib.util.find_spec("bitsandbytes") is not None
 
 
-def config(arguments: ModelConfig, training: Any) -> BitsAndBytesConfig | None:
+def config(arguments: ModelConfig, training: TrainingArguments) -> BitsAndBytesConfig | None:
     """How to round the weights while loading, by TRL's keys, or None to leave them as they are."""
     from trl import get_quantization_config
 

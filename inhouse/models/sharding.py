@@ -10,12 +10,15 @@ any machine. Each process still loads the whole model before it keeps its piece.
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
 from inhouse.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
 
 
 def asked() -> bool:
@@ -43,7 +46,7 @@ def check() -> None:
         )
 
 
-def begin(training: Any) -> None:
+def begin(training: TrainingArguments) -> None:
     """Let accelerate shard on a CPU, if it was asked to: before a trainer is built."""
     state = training.distributed_state
     if asked() and state.distributed_type == DistributedType.MULTI_CPU:

@@ -82,7 +82,7 @@ class Run:
     def finish(
         self,
         *,
-        config: Any = None,
+        config: object = None,
         seed: int | None = None,
         metrics: dict[str, Any] | None = None,
         next_command: str = "",

@@ -34,7 +34,7 @@ def describe(
     inputs: list[dict[str, Any]],
     parents: list[dict[str, str]],
     seconds: float,
-    config: Any,
+    config: object,
     seed: int | None,
     metrics: dict[str, Any],
 ) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is damaged ({error}): run its stage with --overwrite") from None
 
 
-def as_json(value: Any) -> Any:
+def as_json(value: object) -> Any:
     """A value as JSON keeps it, so that what was written equals what is compared with it."""
     if isinstance(value, tuple) and value and all(is_dataclass(part) for part in value):
         value = {k: v for part in value for k, v in asdict(part).items()}

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from inhouse.training.unpadded import fill
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Rows:
         order = sorted(range(len(self.lengths)), key=lambda record: -self.lengths[record])
         return self.shape(order[:batch])
 
-    def tokens(self, training: Any) -> int:
+    def tokens(self, training: TrainingArguments) -> int:
         """Tokens that one epoch computes, padding counted.
 
         In the order given, or by length where the sampler groups them.

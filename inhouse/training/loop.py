@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inhouse.models import card, sharding
 from inhouse.models.load import save_model
 from inhouse.run import CHECKPOINTS, Run, is_main_process
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
 
-def start(training: Any, run: Run) -> None:
+
+def start(training: TrainingArguments, run: Run) -> None:
     """Claim the run's folder; checkpoints go to it from here on."""
     run.start()
     training.output_dir = str(run.path(CHECKPOINTS))
 
 
-def train(trainer: Any, run: Run) -> dict[str, Any]:
+def train(trainer: Trainer, run: Run) -> dict[str, Any]:
     """Train to the end, from the last whole checkpoint if there is one; return the last figures."""
     checkpoint = trainer.args.resume_from_checkpoint or last_checkpoint(run.path(CHECKPOINTS))
     if checkpoint:
@@ -46,7 +49,7 @@ def last_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def save(trainer: Any, tokenizer: Any, run: Run) -> None:
+def save(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, run: Run) -> None:
     """Write the trained model or adapter and its card, once, whatever the number of processes."""
     weights = sharding.whole_weights(trainer)
     if is_main_process():

@@ -17,13 +17,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from inhouse.errors import InputError
 from inhouse.models import sharding
 from inhouse.training.batches import Rows
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+    from inhouse.models.load import Model
 
 GIB = 2**30
 SAVED_HIDDEN, SAVED_INNER = 14, 3.5  # widths that a layer saves a token, see above
@@ -81,7 +86,7 @@ class Load:
         return self.weights + 3 * self.trained + self.activations
 
 
-def load_of(model: Any, training: Any, *, trained: int, rows: Rows) -> Load:
+def load_of(model: Model, training: TrainingArguments, *, trained: int, rows: Rows) -> Load:
     """What a step on the longest batch takes, read off a model and TRL's arguments.
 
     Args:
@@ -105,7 +110,7 @@ def load_of(model: Any, training: Any, *, trained: int, rows: Rows) -> Load:
         heads=config.num_attention_heads,
         value=2 if training.bf16 or training.fp16 else size,
         eager=config._attn_implementation == "eager",
-        checkpointing=training.activation_checkpointing,
+        checkpointing=bool(training.activation_checkpointing),
         batch=batch,
         accumulation=training.gradient_accumulation_steps,
         length=length,

@@ -7,13 +7,16 @@ finished rows. Keys of TRL's that would change how rows are made are refused rat
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inhouse.config import Parsed, RunOptions, Stage
 from inhouse.errors import InputError
 from inhouse.models import sharding
 from inhouse.models.folder import check_arguments
 from inhouse.run import Run, open_run, require
+
+if TYPE_CHECKING:
+    from trl import ModelConfig
 
 # TRL's keys that the suite decides elsewhere, and where.
 DECIDED_ELSEWHERE = {
@@ -58,7 +61,7 @@ def find_inputs(
     stage: Stage,
     run_dir: str,
     dataset_name: str | None,
-    model_args: Any,
+    model_args: ModelConfig,
     training: Any,
     *,
     may_quantise: bool = False,
@@ -79,6 +82,7 @@ def find_inputs(
         mend = f"run `python -m sft --run_dir {campaign}` first"
         model_args.model_name_or_path = str(require(campaign / "sft", mend))
     check_arguments(model_args, training, may_quantise=may_quantise)
+    assert model_args.model_name_or_path is not None  # refused, else
     found: dict[str, str | Path] = {
         "model_name_or_path": model_args.model_name_or_path,
         "dataset_name": dataset_name or require(campaign / stage.reads, stage.mend),

@@ -8,21 +8,27 @@ import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import datasets
 import torch
-from peft import PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 
 from inhouse.run import is_main_process
 from inhouse.training import memory
 from inhouse.training.batches import Rows
 
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+    from inhouse.models.load import Model
+
+
 datasets.disable_progress_bars()  # TRL's preparation of rows that are ready: seconds at most
 
 
 def show(
-    training: Any,
+    training: TrainingArguments,
     *,
     rows: int,
     tokens: int,
@@ -62,7 +68,7 @@ def show(
 
 
 def details(
-    training: Any, rows: Rows, need: memory.Load, measured: memory.Measured | None
+    training: TrainingArguments, rows: Rows, need: memory.Load, measured: memory.Measured | None
 ) -> list[str]:
     """Lines for the plan on memory, lengths and time; no time where no batch was tried."""
     lines = [*memory.lines(need, measured), *length_table(rows.lengths)]
@@ -71,12 +77,12 @@ def details(
     return lines
 
 
-def rows_a_step(training: Any) -> int:
+def rows_a_step(training: TrainingArguments) -> int:
     """Rows between two updates, over all processes."""
     return training.train_batch_size * training.gradient_accumulation_steps * training.world_size
 
 
-def count_steps(training: Any, rows: int) -> int:
+def count_steps(training: TrainingArguments, rows: int) -> int:
     """Updates of a whole run."""
     if training.max_steps > 0:
         return training.max_steps
@@ -104,7 +110,7 @@ def length_classes(lengths: Sequence[int]) -> list[tuple[int, int]]:
     return [(number * width, counts[number]) for number in range(min(counts), max(counts) + 1)]
 
 
-def time_line(training: Any, rows: Rows, seconds: float, tokens: int) -> str:
+def time_line(training: TrainingArguments, rows: Rows, seconds: float, tokens: int) -> str:
     """A line for the plan: about how long training takes if ``tokens`` tokens take ``seconds``."""
     epochs = count_steps(training, rows.count) * rows_a_step(training) / rows.count
     computed = rows.tokens(training) * epochs / training.world_size
@@ -112,7 +118,7 @@ def time_line(training: Any, rows: Rows, seconds: float, tokens: int) -> str:
     return f"time         about {minutes:.1f} min at {tokens / seconds:,.0f} tokens a second"
 
 
-def count_parameters(model: Any, lora: Any = None) -> tuple[int, int]:
+def count_parameters(model: Model, lora: LoraConfig | None = None) -> tuple[int, int]:
     """All parameters, and those that are trained, once ``lora``'s adapter is on the model."""
     if isinstance(model, PeftModel):  # peft knows how many numbers four bits each are packed into
         trained, whole = model.get_nb_trainable_parameters()

@@ -7,12 +7,18 @@ model's weights, or the user's file, to see.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from inhouse.chat import control_tokens, end_token_ids
 from inhouse.errors import InputError
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+    from transformers import PreTrainedTokenizerBase
+
+    from inhouse.models.load import Model
 
 # Shares of the median embedding's length. A row that nothing ever trained is nil, or (as
 # ``resize_token_embeddings`` draws it) lies all but on the mean of the others, or equals another.
@@ -35,7 +41,9 @@ def check_vocabulary(model: Any, rows: Iterable[list[int]], source: str) -> None
         )
 
 
-def untrained_tokens(model: Any, tokenizer: Any, rows: Iterable[list[int]]) -> dict[str, list[int]]:
+def untrained_tokens(
+    model: Any, tokenizer: PreTrainedTokenizerBase, rows: Iterable[list[int]]
+) -> dict[str, list[int]]:
     """Ids of the control tokens in ``rows`` that a matrix of the model never learned, by its name.
 
     All that are read count in the embeddings; in a head of its own the end token, which alone is
@@ -43,7 +51,7 @@ def untrained_tokens(model: Any, tokenizer: Any, rows: Iterable[list[int]]) -> d
     control token's. A row drawn at random at the others' length cannot be told from a trained one.
     """
     used = {token for ids in rows for token in ids}
-    control = sorted(used & set(tokenizer.convert_tokens_to_ids(list(control_tokens(tokenizer)))))
+    control = sorted(used & set(map(tokenizer.convert_tokens_to_ids, control_tokens(tokenizer))))
     names = {module: name for name, module in model.named_modules()}
     embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
     found = {names[embeddings]: _fresh(embeddings.weight.detach(), control)}
@@ -68,7 +76,7 @@ def _fresh(weight: torch.Tensor, control: Sequence[int]) -> list[int]:
     ]
 
 
-def trains(model: Any, name: str, lora: Any = None) -> bool:
+def trains(model: Any, name: str, lora: LoraConfig | None = None) -> bool:
     """Whether a matrix, or rows of it, will learn: by itself, or as part of a new adapter."""
     if lora is None:
         return model.get_submodule(name).weight.requires_grad
@@ -77,7 +85,11 @@ def trains(model: Any, name: str, lora: Any = None) -> bool:
 
 
 def check_frozen_tokens(
-    model: Any, tokenizer: Any, rows: Iterable[list[int]], source: str, lora: Any = None
+    model: Model,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Iterable[list[int]],
+    source: str,
+    lora: LoraConfig | None = None,
 ) -> None:
     """Refuse to train around control tokens that are new to a matrix which stands still.
 

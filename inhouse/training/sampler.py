@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import Sampler
+
+if TYPE_CHECKING:
+    from transformers import Trainer
 
 
 class EpochSampler(Sampler[int]):
@@ -17,7 +20,7 @@ class EpochSampler(Sampler[int]):
     the second epoch on, a resumed run would see other rows than one that was never interrupted.
     """
 
-    def __init__(self, sampler: Any, trainer: Any) -> None:
+    def __init__(self, sampler: Any, trainer: Trainer) -> None:
         self.sampler, self.trainer = sampler, trainer
 
     def __iter__(self) -> Iterator[int]:

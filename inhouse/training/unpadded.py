@@ -20,12 +20,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from peft import PeftModel
 
 from inhouse.chat import common_prefix
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+    from inhouse.models.load import Model
 
 # A stretch of a batch's row: its number, where it starts, and where the next one does.
 Piece = tuple[int, int, int]
@@ -158,7 +163,7 @@ def fill(lengths: Sequence[int]) -> list[list[int]]:
 
 
 def model_inputs(
-    model: Any, input_ids: torch.Tensor, layout: Layout
+    model: Model, input_ids: torch.Tensor, layout: Layout
 ) -> dict[str, torch.Tensor | bool]:
     """What the model is given for a layout of a batch."""
     device, sees = input_ids.device, layout.sees.to(input_ids.device)
@@ -188,7 +193,7 @@ def put_back(numbers: torch.Tensor, layout: Layout, labels: torch.Tensor) -> tor
     return numbers.new_zeros(mask.shape).masked_scatter(mask, scored)
 
 
-def below_adapters(model: Any) -> Any:
+def below_adapters(model: Model) -> Any:
     """The causal model itself, which is what TRL gives its fused head."""
     return model.get_base_model() if isinstance(model, PeftModel) else model
 
@@ -236,8 +241,8 @@ def unpadded(model: Any, items_of: ItemsOf) -> Iterator[None]:
 
 
 def why_not(
-    model: Any,
-    training: Any,
+    model: Model,
+    training: TrainingArguments,
     longest: int,
     batch: dict[str, Any],
     items: Sequence[Item],
@@ -255,7 +260,9 @@ def why_not(
     )
 
 
-def refusal(model: Any, training: Any, longest: int, what: str, apart: Callable[[], float]) -> str:
+def refusal(
+    model: Model, training: TrainingArguments, longest: int, what: str, apart: Callable[[], float]
+) -> str:
     """What keeps a model from running rows laid end to end, or fails when that is tried.
 
     Whether positions and mask are heeded is tried on the model itself, on a small batch.
@@ -285,7 +292,7 @@ def refusal(model: Any, training: Any, longest: int, what: str, apart: Callable[
     return ""
 
 
-def largest_difference(model: Any, batch: dict[str, Any], items: Sequence[Item]) -> float:
+def largest_difference(model: Model, batch: dict[str, Any], items: Sequence[Item]) -> float:
     """How far scored logits are from those of the padded batch, as a share of the largest."""
     batch = {name: values.to(model.device) for name, values in batch.items()}
     labels = batch.pop("labels")

@@ -7,7 +7,7 @@ rlhf/offline/rows.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -18,6 +18,9 @@ from inhouse.records import Message, Preference, Prompt, Record
 from inhouse.training import data
 from inhouse.training.data import Columns, Placed, Row, TrainingData, prompt_key
 from rlhf.offline.rows import Verdict
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 T = TypeVar("T", Preference, Verdict)
 
@@ -53,7 +56,7 @@ def read_verdicts(source: str) -> list[Placed[Verdict]]:
 
 
 def prepare(
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     placed: Sequence[Placed[T]],
     source: str,
     make_columns: Callable[[Any, T], Columns],

@@ -15,10 +15,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import TrainerCallback
+from transformers import (
+    PreTrainedTokenizerBase,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from inhouse import plots
 from inhouse.chat import prompt_ids
@@ -29,6 +35,9 @@ from inhouse.records import Prompt
 from inhouse.run import is_main_process
 from inhouse.training.data import say
 from inhouse.training.plan import length_classes
+
+if TYPE_CHECKING:
+    from inhouse.models.load import Model
 
 POINTS = 4  # measurements after the one at the start
 # A rate that falls by more is an alarm. One prompt of 16 is 0.06: chance, at temperature 1.
@@ -45,7 +54,13 @@ class Drift(TrainerCallback):
     checkpoint. Random numbers are put back: training draws the same with and without this.
     """
 
-    def __init__(self, tokenizer: Any, prompts: Sequence[Prompt], max_new_tokens: int, seed: int):
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        prompts: Sequence[Prompt],
+        max_new_tokens: int,
+        seed: int,
+    ):
         self.tokenizer, self.max_new_tokens, self.seed = tokenizer, max_new_tokens, seed
         self.prompts = [prompt_ids(tokenizer, record.prompt) for record in prompts]
         self.facts = [record.facts for record in prompts]
@@ -53,7 +68,7 @@ class Drift(TrainerCallback):
         self.log_probabilities: list[float] = []  # the reference's, of its own replies
         self.start: Entry = {}
 
-    def begin(self, model: Any) -> None:
+    def begin(self, model: Model) -> None:
         """Ask the model as it is before training, which is the reference."""
         if not is_main_process():
             return
@@ -61,12 +76,16 @@ class Drift(TrainerCallback):
         self.log_probabilities = self._score(model)
         self.start = self._entry(self.replies, self.log_probabilities, step=0)
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
         """Log the start, unless the history already goes on from it."""
         if is_main_process() and state.global_step == 0:
             state.log_history.append(self.start)
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
         """Measure at the last step and evenly before it."""
         step, model = state.global_step, given["model"]
         due = step % math.ceil(state.max_steps / POINTS) == 0 or step == state.max_steps
@@ -75,7 +94,7 @@ class Drift(TrainerCallback):
             state.log_history.append(self._entry(replies, self._score(model), step))
             model.train()  # TRL files what it logs next under the mode that the model is in
 
-    def _sample(self, model: Any) -> list[Reply]:
+    def _sample(self, model: Model) -> list[Reply]:
         own = model.generation_config  # sampling sets another one, which would be saved
         devices = [model.device] if model.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
@@ -92,7 +111,7 @@ class Drift(TrainerCallback):
         model.generation_config = own
         return [found[index][0] for index in range(len(self.prompts))]
 
-    def _score(self, model: Any) -> list[float]:
+    def _score(self, model: Model) -> list[float]:
         pairs = [
             (prompt, reply.ids) for prompt, reply in zip(self.prompts, self.replies, strict=True)
         ]

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
+
+    # TRL's of whichever method runs.
+    OfflineConfig = DPOConfig | KTOConfig
+    OfflineTrainer = DPOTrainer | KTOTrainer
 
 
 @dataclass

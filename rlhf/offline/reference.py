@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import broadcast_object_list
@@ -30,6 +30,13 @@ from inhouse.models.adapters import base_of, is_adapter
 from inhouse.models.load import load_causal_lm
 from inhouse.run import is_main_process
 from inhouse.training.data import Columns, longest, say
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from peft import LoraConfig
+    from trl import ModelConfig
+
+    from rlhf.offline.options import OfflineConfig, OfflineTrainer
 
 WEIGHTS = ("*.safetensors", "config.json", "adapter_config.json")
 LARGEST_GAP = {"float32": 1e-3, "16 bit": 0.1}  # nats, between policy and reference at step 0
@@ -72,7 +79,7 @@ def load(model_args: Any, trainable: bool = False) -> Any:
     )
 
 
-def load_live(model_args: Any, training: Any, lora: Any) -> Any:
+def load_live(model_args: Any, training: OfflineConfig, lora: LoraConfig | None) -> Any:
     """A second model as reference, where there must be one; else None.
 
     An adapter's reference is a frozen copy of itself, a new adapter's the model below it: TRL
@@ -82,7 +89,7 @@ def load_live(model_args: Any, training: Any, lora: Any) -> Any:
     return load(model_args) if whole and not training.precompute_ref_log_probs else None
 
 
-def check_settings(training: Any) -> None:
+def check_settings(training: OfflineConfig) -> None:
     """Refuse settings that leave no reference, or one that moves away from what was computed.
 
     Raises:
@@ -103,7 +110,9 @@ def check_settings(training: Any) -> None:
 class Cache:
     """Log-probabilities of one reference, a file for each set of rows."""
 
-    def __init__(self, folder: Path, reference: Reference, model_args: Any, training: Any):
+    def __init__(
+        self, folder: Path, reference: Reference, model_args: ModelConfig, training: OfflineConfig
+    ):
         self.folder = folder
         packages = ("torch", "transformers", "trl", "peft")
         # All that a log-probability depends on. The chat template and the tokenizer are in the
@@ -150,7 +159,9 @@ def _digest(columns: LogProbabilities) -> str:
     return hashlib.sha256(json.dumps(columns, sort_keys=True).encode()).hexdigest()
 
 
-def score(trainer: Any, dataset: Any, names: Sequence[str], batch_size: int) -> LogProbabilities:
+def score(
+    trainer: Any, dataset: Dataset, names: Sequence[str], batch_size: int
+) -> LogProbabilities:
     """Ask the reference for each row's log-probabilities; rows of like length share a batch."""
     lengths = [longest(row) for row in dataset]
     order = sorted(range(len(dataset)), key=lambda index: lengths[index])
@@ -174,8 +185,8 @@ def score(trainer: Any, dataset: Any, names: Sequence[str], batch_size: int) -> 
 
 
 def with_reference(
-    trainer: Any, dataset: Any, cache: Cache, names: Sequence[str], batch_size: int
-) -> Any:
+    trainer: OfflineTrainer, dataset: Dataset, cache: Cache, names: Sequence[str], batch_size: int
+) -> Dataset:
     """The data set with the reference's columns, from disk if they were computed before.
 
     Raises:
@@ -206,7 +217,7 @@ def with_reference(
     return dataset
 
 
-def _devices(trainer: Any) -> list[Any]:
+def _devices(trainer: OfflineTrainer) -> list[Any]:
     device = trainer.accelerator.device
     return [device] if device.type == "cuda" else []
 
@@ -229,10 +240,10 @@ def prepared(kind: type, names: Sequence[str], cache: Cache | None) -> type:
     """
 
     class PreparedTrainer(kind):
-        def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
+        def _prepare_dataset(self, dataset: Dataset, *_: object) -> Dataset:
             return dataset
 
-        def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
+        def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
             if cache is None:
                 for column in names:
                     dataset = dataset.add_column(column, [0.0] * len(dataset))

@@ -8,14 +8,17 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import field_validator, model_validator
 
-from inhouse.chat import reply_ids
+from inhouse.chat import reply_ids, text_of
 from inhouse.errors import InputError
 from inhouse.records import Message, Preference, Prompt
 from inhouse.training.data import Columns
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class Verdict(Prompt):
@@ -26,7 +29,7 @@ class Verdict(Prompt):
 
     @field_validator("completion", mode="before")
     @classmethod
-    def _text(cls, value: Any) -> Any:
+    def _text(cls, value: object) -> Any:
         return [{"role": "assistant", "content": value}] if isinstance(value, str) else value
 
     @model_validator(mode="after")
@@ -36,7 +39,7 @@ class Verdict(Prompt):
         return self
 
 
-def pair_row(tokenizer: Any, record: Preference) -> Columns:
+def pair_row(tokenizer: PreTrainedTokenizerBase, record: Preference) -> Columns:
     """``prompt_ids``, ``chosen_ids`` and ``rejected_ids``.
 
     Raises:
@@ -52,7 +55,7 @@ def pair_row(tokenizer: Any, record: Preference) -> Columns:
     return {"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected}
 
 
-def verdict_row(tokenizer: Any, record: Verdict) -> Columns:
+def verdict_row(tokenizer: PreTrainedTokenizerBase, record: Verdict) -> Columns:
     """``prompt_ids`` and ``completion_ids``, and the ``label``."""
     prompt, completion = reply_ids(tokenizer, record.prompt, record.completion[0])
     return {"prompt_ids": prompt, "completion_ids": completion, "label": record.label}
@@ -85,10 +88,10 @@ def with_mismatched(rows: Sequence[Columns], batch_size: int, seed: int) -> list
     return made
 
 
-def show(tokenizer: Any, row: Columns) -> str:
+def show(tokenizer: PreTrainedTokenizerBase, row: Columns) -> str:
     """A row as text, what counts in the loss between ⟦ and ⟧, on a terminal in green."""
     green, plain = ("\x1b[32m", "\x1b[0m") if sys.stdout.isatty() else ("", "")
-    text = {name: tokenizer.decode(ids) for name, ids in row.items() if name.endswith("_ids")}
+    text = {name: text_of(tokenizer, ids) for name, ids in row.items() if name.endswith("_ids")}
     prompt = text.pop("prompt_ids")
     answers = (
         f"  {name.removesuffix('_ids'):<10} {green}⟦{words}⟧{plain}" for name, words in text.items()

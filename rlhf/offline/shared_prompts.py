@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from torch import Tensor, nn
 from trl import DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
@@ -19,13 +20,17 @@ from inhouse.training.batches import Rows
 from inhouse.training.data import Columns, longest, say
 from inhouse.training.unpadded import pairs_by_labels, unpadded, why_not
 
+if TYPE_CHECKING:
+    from inhouse.models.load import Model
+    from rlhf.offline.options import OfflineConfig
+
 PROBE = 8  # tokens of each prompt and answer that are tried
 
 
 class SharedPromptsTrainer(DPOTrainer):
     """TRL's DPO trainer; wherever it runs policy or reference, prompts are shared."""
 
-    def compute_ref_log_probs(self, model: Any, inputs: Any) -> Any:
+    def compute_ref_log_probs(self, model: nn.Module, inputs: dict[str, Tensor]) -> Any:
         with self.sharing():
             return super().compute_ref_log_probs(model, inputs)
 
@@ -51,7 +56,7 @@ def rows_of(kind: type, rows: Sequence[Columns]) -> Rows:
     )
 
 
-def trainer_for(model: Any, training: Any, rows: Sequence[Columns]) -> type[DPOTrainer]:
+def trainer_for(model: Model, training: OfflineConfig, rows: Sequence[Columns]) -> type[DPOTrainer]:
     """The trainer that shares prompts, or TRL's own where that cannot be, and then why is said."""
     if sharding.asked():
         say("prompts are run twice, once for each answer: the model is in shards")

@@ -6,14 +6,14 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datasets
 
 from inhouse.config import Parsed, Stage
 from inhouse.models import sharding
 from inhouse.models.adapters import is_adapter, lora_config
-from inhouse.models.load import load_tokenizer
+from inhouse.models.load import Model, load_tokenizer
 from inhouse.records import Prompt
 from inhouse.run import Run
 from inhouse.training import loop, memory, plan, preflight
@@ -26,6 +26,13 @@ from rlhf.offline import data as preferences
 from rlhf.offline import reference
 from rlhf.offline.drift import Drift, conclude
 from rlhf.offline.rows import answer_tokens, show
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+    from transformers import PreTrainedTokenizerBase
+    from trl import ModelConfig
+
+    from rlhf.offline.options import OfflineConfig
 
 
 @dataclass(frozen=True)
@@ -99,13 +106,16 @@ def align(stage: Stage, parsed: Parsed, method: Method) -> None:
     )
 
 
-def losses(training: Any) -> list[str]:
+def losses(training: OfflineConfig) -> list[str]:
     """The losses' names: TRL's key holds several for DPO and one for KTO."""
     return [training.loss_type] if isinstance(training.loss_type, str) else training.loss_type
 
 
 def load(
-    model_args: Any, training: Any, tokenizer: Any, data: TrainingData[Any]
+    model_args: Any,
+    training: OfflineConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    data: TrainingData[Any],
 ) -> tuple[Any, Any]:
     """The model to train, and its new adapter's settings or None.
 
@@ -122,7 +132,12 @@ def load(
 
 
 def check_memory(
-    model: Any, lora: Any, model_args: Any, training: Any, rows: Rows, free: int
+    model: Model,
+    lora: LoraConfig | None,
+    model_args: Any,
+    training: OfflineConfig,
+    rows: Rows,
+    free: int,
 ) -> memory.Load:
     """The memory that a step takes by formula, with the live reference where there is one.
 
@@ -146,7 +161,7 @@ def show_plan(
     size: tuple[int, int],
     rows: Rows,
     need: memory.Load,
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     data: TrainingData[Any],
     folder: Path,
 ) -> None:
@@ -175,7 +190,7 @@ def show_plan(
     )
 
 
-def trial_trainer(kind: type, names: Sequence[str], training: Any, *given: Any) -> Any:
+def trial_trainer(kind: type, names: Sequence[str], training: OfflineConfig, *given: Any) -> Any:
     """A trainer that only tries a batch: its reference is not asked, and it writes nothing.
 
     Args:
@@ -189,11 +204,11 @@ def trial_trainer(kind: type, names: Sequence[str], training: Any, *given: Any) 
 
 def make_trainer(
     kind: type,
-    training: Any,
-    model: Any,
-    model_args: Any,
-    lora: Any,
-    tokenizer: Any,
+    training: OfflineConfig,
+    model: Model,
+    model_args: ModelConfig,
+    lora: LoraConfig | None,
+    tokenizer: PreTrainedTokenizerBase,
     sides: Sequence[list[Columns]],
 ) -> Any:
     """The trainer of that kind, with a live reference where it needs one.
@@ -214,7 +229,11 @@ def make_trainer(
 
 
 def train(
-    trainer: Any, run: Run, tokenizer: Any, data: TrainingData[Any], prompts: Sequence[Prompt]
+    trainer: Any,
+    run: Run,
+    tokenizer: PreTrainedTokenizerBase,
+    data: TrainingData[Any],
+    prompts: Sequence[Prompt],
 ) -> dict[str, Any]:
     """Train, measure, save; return the figures.
 
@@ -235,7 +254,10 @@ def train(
 
 
 def watch(
-    trainer: Any, tokenizer: Any, data: TrainingData[Any], prompts: Sequence[Prompt]
+    trainer: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    data: TrainingData[Any],
+    prompts: Sequence[Prompt],
 ) -> Drift | None:
     """What measures the policy's answers, or None, and then why not is said."""
     if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:

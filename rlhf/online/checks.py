@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -11,6 +11,11 @@ from inhouse.errors import InputError
 from inhouse.models import sharding
 from inhouse.training.unpadded import each_row, why_not
 from rlhf.online.watch import Health
+
+if TYPE_CHECKING:
+    from trl import RLOOConfig
+
+    from inhouse.models.load import Model
 
 # What keeps the sampler at exactly the distribution that is scored, and TRL's keys for it.
 UNCUT = {"top_k": 0, "top_p": 1.0, "min_p": None, "repetition_penalty": 1.0}
@@ -32,12 +37,11 @@ TRIED = (16, 8, 8)  # tokens of each row laid end to end, to see whether a model
 PADDED, CLOSE = 7, 1e-2  # positions of padding to try, and nats of log-probability it may cost
 
 
-def check_settings(settings: dict[str, Any], training: Any) -> None:
+def check_settings(settings: dict[str, Any], training: RLOOConfig) -> None:
     """Refuse samplers that differ from the scored distribution, and what would break a rollout.
 
     Args:
         settings: what the user set.
-        training: TRL's RLOOConfig.
 
     Raises:
         InputError: names the key, its value and the only one that holds.
@@ -151,7 +155,7 @@ def check_checkpointing(training: Any, adapted: bool) -> None:
 
 
 @torch.no_grad()
-def check_padding(model: Any, ids: list[int], pad_token_id: int, source: str) -> None:
+def check_padding(model: Model, ids: list[int], pad_token_id: int, source: str) -> None:
     """Refuse a model to which padding on the left moves positions: its log-probabilities change.
 
     Args:
@@ -179,7 +183,7 @@ def check_padding(model: Any, ids: list[int], pad_token_id: int, source: str) ->
         )
 
 
-def why_padded(model: Any, training: Any) -> str:
+def why_padded(model: Model, training: RLOOConfig) -> str:
     """What keeps policy and critic from reading rows laid end to end; empty where they can.
 
     On a CPU only: on a GPU it was never measured.

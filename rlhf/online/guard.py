@@ -11,13 +11,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from tqdm import tqdm
 
 from inhouse.run import is_main_process
 from rlhf.online.watch import Health, Watch
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+    from inhouse.models.load import Model
 
 REACTION = 0.5  # of the paper's proportional error, each rollout
 MOST = 0.2  # the error is cut off here, either way
@@ -60,7 +65,7 @@ class Snapshot:
     moments: dict[Any, Any]
 
     @classmethod
-    def take(cls, model: Any, optimizer: Any) -> Snapshot:
+    def take(cls, model: Model, optimizer: Optimizer) -> Snapshot:
         """Copy what is trained now."""
         weights = {n: _copied(p.detach()) for n, p in model.named_parameters() if p.requires_grad}
         moments = {
@@ -70,7 +75,7 @@ class Snapshot:
         return cls(weights, moments)
 
     @torch.no_grad()
-    def restore(self, model: Any, optimizer: Any) -> None:
+    def restore(self, model: Model, optimizer: Optimizer) -> None:
         """Put it all back, to the last bit."""
         parameters = dict(model.named_parameters())
         for name, value in self.weights.items():
@@ -79,7 +84,7 @@ class Snapshot:
         optimizer.load_state_dict({**state, "state": copy.deepcopy(self.moments)})
 
 
-def _copied(value: Any) -> Any:
+def _copied(value: object) -> Any:
     return value.to("cpu", copy=True) if isinstance(value, torch.Tensor) else value
 
 
@@ -125,7 +130,7 @@ class Guard:
     def stopped(self) -> bool:
         return len(self.roll_backs) > MOST_ROLL_BACKS
 
-    def accept(self, now: Health, model: Any, optimizer: Any) -> None:
+    def accept(self, now: Health, model: Model, optimizer: Optimizer) -> None:
         """Build on this rollout: the weights that wrote it are the last good ones now."""
         self.watch.accept(now)
         self.good = Snapshot.take(model, optimizer)
@@ -133,7 +138,7 @@ class Guard:
             self.progress.show(now, self.kl.value)
         self.kl.update(now.kl)
 
-    def roll_back(self, reasons: Sequence[str], model: Any, optimizer: Any) -> None:
+    def roll_back(self, reasons: Sequence[str], model: Model, optimizer: Optimizer) -> None:
         """Return to the weights that wrote the last good rollout, and hold KL twice as dear."""
         assert self.good is not None, f"unhealthy before any training: {'; '.join(reasons)}"
         self.good.restore(model, optimizer)
@@ -145,7 +150,7 @@ class Guard:
             ending = f"; stopped, after {len(self.roll_backs)} times" if self.stopped else ""
             self.progress.say(line + ending)
 
-    def conclude(self, now: Health, model: Any, optimizer: Any) -> None:
+    def conclude(self, now: Health, model: Model, optimizer: Optimizer) -> None:
         """Keep what the last update made only if it is healthy; else the last good weights."""
         if reasons := self.watch.alarms(now):
             self.roll_back(reasons, model, optimizer)

@@ -13,13 +13,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inhouse.errors import GateError, InputError
 from inhouse.generation.score import Calibration, Scored, template_hash
 from inhouse.models.folder import load_config
 from inhouse.records import Message
 from rlhf.online.rewards import Reward, Rewards, Text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 NOTHING = "(no answer)"  # what is scored in place of an empty answer, and then not counted
 
@@ -56,7 +59,7 @@ class RewardFunction:
         self.last: list[Reward] = []
 
     def __call__(
-        self, prompts: list[list[dict]], completions: list[list[dict]], **_: Any
+        self, prompts: list[list[dict]], completions: list[list[dict]], **_: object
     ) -> list[float | None]:
         """The total of each answer; an empty one earns what a broken blocker rule earns.
 
@@ -84,7 +87,7 @@ def _heads(learned: Callable[..., Any]) -> int:
 # --- may this reward model teach? -------------------------------------------------------------
 
 
-def calibration_of(folder: str, tokenizer: Any) -> Calibration:
+def calibration_of(folder: str, tokenizer: PreTrainedTokenizerBase) -> Calibration:
     """What a reward model's raw outputs mean, without loading its weights."""
     template = template_hash(tokenizer)
     if not (Path(folder) / "config.json").is_file():  # an adapter that the suite did not make
@@ -106,7 +109,9 @@ def check_fit(calibration: Calibration, folder: str) -> None:
         )
 
 
-def check_template(tokenizer: Any, reward_tokenizer: Any, folder: str) -> bool:
+def check_template(
+    tokenizer: PreTrainedTokenizerBase, reward_tokenizer: PreTrainedTokenizerBase, folder: str
+) -> bool:
     """Whether policy and reward model share a tokenizer, template included.
 
     A reward model with a tokenizer of its own brings its own template and stands on its own base.

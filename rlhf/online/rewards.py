@@ -239,7 +239,7 @@ def _check_finite(name: str, values: Sequence[float], count: int) -> None:
         )
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     return value

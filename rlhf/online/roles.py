@@ -20,7 +20,7 @@ import re
 import types
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -32,6 +32,11 @@ from inhouse.chat import reply_ids
 from inhouse.errors import InputError
 from inhouse.generation.score import Calibration, Scored, Scorer
 from inhouse.records import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from inhouse.models.load import Model
 
 POLICY, CRITIC, REFERENCE, REWARD = "default", "critic", "ref", "reward"  # peft's adapter names
 TRAINED = (POLICY, CRITIC)
@@ -169,7 +174,7 @@ class Critic(nn.Module):
 class FullRoles:
     """The policy, with the critic as a module inside it; TRL keeps the reference."""
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Model):
         self.model = model
 
     def acting(self, role: str) -> AbstractContextManager[None]:
@@ -190,7 +195,7 @@ class FullRoles:
         return self.model
 
 
-def full(model: Any, reward: Scorer | None = None) -> FullRoles:
+def full(model: Model, reward: Scorer | None = None) -> FullRoles:
     """A critic inside the policy: the policy's body and a head of zeros, or a reward model's both.
 
     Args:
@@ -206,7 +211,7 @@ def full(model: Any, reward: Scorer | None = None) -> FullRoles:
     return FullRoles(model)
 
 
-def check_same_shape(model: Any, reward_model: Any, folder: str) -> None:
+def check_same_shape(model: Model, reward_model: Any, folder: str) -> None:
     """Refuse a reward model whose body could not read the policy's tokens.
 
     Raises:
@@ -226,7 +231,7 @@ def check_same_shape(model: Any, reward_model: Any, folder: str) -> None:
 # --- heads and the switch ---------------------------------------------------------------------
 
 
-def _zero_head(model: Any, outputs: int = 1, bias: bool = True) -> nn.Linear:
+def _zero_head(model: Model, outputs: int = 1, bias: bool = True) -> nn.Linear:
     hidden = model.config.get_text_config().hidden_size
     head = nn.Linear(hidden, outputs, bias=bias, dtype=model.dtype, device=model.device)
     for parameter in head.parameters():  # a critic that expects nothing of any answer, at first
@@ -284,7 +289,9 @@ def _checkpoint_under(base: Any, contexts: Callable[[], tuple[Any, Any]]) -> Non
 class SharedScorer:
     """The reward adapter on the policy's base, read as a :class:`Scorer` reads."""
 
-    def __init__(self, roles: AdapterRoles, tokenizer: Any, calibration: Calibration):
+    def __init__(
+        self, roles: AdapterRoles, tokenizer: PreTrainedTokenizerBase, calibration: Calibration
+    ):
         self.roles, self.tokenizer = roles, tokenizer
         self.calibration = calibration
         self._reader = Scorer.around(None, tokenizer, calibration)

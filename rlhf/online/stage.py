@@ -6,20 +6,20 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datasets
-from transformers import ProgressCallback
+from transformers import PreTrainedTokenizerBase, ProgressCallback
 
 from inhouse import run as runs
-from inhouse.chat import prompt_ids
+from inhouse.chat import prompt_ids, text_of
 from inhouse.config import Parsed, Stage
 from inhouse.errors import InputError
 from inhouse.files import write_atomically
 from inhouse.generation.score import Calibration
 from inhouse.models.adapters import is_adapter, lora_config
 from inhouse.models.folder import context_length, find_base, load_config, locate
-from inhouse.models.load import load_causal_lm, load_tokenizer
+from inhouse.models.load import Model, load_causal_lm, load_tokenizer
 from inhouse.records import Prompt, plain, positions, read
 from inhouse.run import Run, is_main_process
 from inhouse.training import loop
@@ -31,6 +31,11 @@ from rlhf.online.reward_function import RewardFunction, calibration_of, check_fi
 from rlhf.online.rewards import Rewards, Text
 from rlhf.online.rewards import read as read_composition
 from rlhf.online.watch import plots
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+
+    from rlhf.online.watched import WatchedTrainer
 
 
 @dataclass(frozen=True)
@@ -46,10 +51,10 @@ class Teacher:
 class Start:
     """What training starts from. ``lora`` are a new adapter's settings, or None."""
 
-    model: Any
-    lora: Any
+    model: Model
+    lora: LoraConfig | None
     adapted: bool
-    tokenizer: Any
+    tokenizer: PreTrainedTokenizerBase
     inputs: dict[str, str | Path]
     teacher: Teacher | None
 
@@ -94,7 +99,7 @@ def learn(stage: Stage, parsed: Parsed, cast: Callable[[Start], Cast]) -> None:
     checks.check_padding(model, first, tokenizer.pad_token_id, name)
     players = cast(Start(model, lora, adapted, tokenizer, inputs, teacher))
     if options.dry_run:
-        show_plan(training, prompts, steps, players.model, run.folder, tokenizer.decode(first))
+        show_plan(training, prompts, steps, players.model, run.folder, text_of(tokenizer, first))
         return
 
     loop.start(training, run)
@@ -124,7 +129,9 @@ def find_reward_model(own: OnlineOptions, campaign: Path) -> dict[str, str | Pat
     return {"reward_model": own.reward_model or runs.require(campaign / "reward", mend)}
 
 
-def read_prompts(source: str, tokenizer: Any, model: str, longest: int) -> list[dict[str, Any]]:
+def read_prompts(
+    source: str, tokenizer: PreTrainedTokenizerBase, model: str, longest: int
+) -> list[dict[str, Any]]:
     """TRL's rows, ``prompt`` as messages, each with room behind it for an answer.
 
     Raises:
@@ -143,7 +150,9 @@ def read_prompts(source: str, tokenizer: Any, model: str, longest: int) -> list[
     return [{"prompt": plain(record.prompt)} for record in prompts]
 
 
-def find_teacher(inputs: dict[str, str | Path], tokenizer: Any) -> Teacher | None:
+def find_teacher(
+    inputs: dict[str, str | Path], tokenizer: PreTrainedTokenizerBase
+) -> Teacher | None:
     """The reward model among the inputs, if the composition weighs one.
 
     Raises:
@@ -173,7 +182,7 @@ def load_reward(
 
 
 def show_plan(
-    training: Any, rows: Sequence[Any], steps: int, model: Any, folder: Path, example: str
+    training: Any, rows: Sequence[Any], steps: int, model: Model, folder: Path, example: str
 ) -> None:
     """Print what a run would do: rollouts, steps, what is trained, and one prompt."""
     if not is_main_process():
@@ -197,7 +206,7 @@ def show_plan(
     )
 
 
-def train(trainer: Any, run: Run, steps: int) -> dict[str, Any]:
+def train(trainer: WatchedTrainer, run: Run, steps: int) -> dict[str, Any]:
     """Train a watched trainer with one bar over all rollouts; return the figures."""
     trainer.remove_callback(ProgressCallback)
     whole = trainer.args.max_steps

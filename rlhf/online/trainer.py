@@ -12,11 +12,17 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
-from transformers import TrainerCallback
+from torch import Tensor, nn
+from transformers import (
+    PreTrainedTokenizerBase,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from trl.models.utils import disable_gradient_checkpointing, unwrap_model_for_generation
 from trl.trainer.utils import pad
 
@@ -49,6 +55,10 @@ from rlhf.online.rewards import averages
 from rlhf.online.roles import CRITIC, POLICY, REFERENCE, VALUE_HEAD, Roles
 from rlhf.online.watch import Health, Watch, sampling_error
 from rlhf.online.watched import WatchedTrainer
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from trl import RLOOConfig
 
 
 @dataclass
@@ -83,9 +93,9 @@ class PPOTrainer(WatchedTrainer):
         roles: Roles,
         reward: RewardFunction,
         settings: PPOSettings,
-        args: Any,
-        train_dataset: Any,
-        processing_class: Any,
+        args: RLOOConfig,
+        train_dataset: Dataset,
+        processing_class: PreTrainedTokenizerBase,
     ):
         args.ddp_find_unused_parameters = False  # two forwards, one backward: DDP must not look
         super().__init__(
@@ -196,7 +206,9 @@ class PPOTrainer(WatchedTrainer):
                 whole[rows, :kept] = part.float()
         return tuple(out)
 
-    def _logps(self, model: Any, ids: Tensor, mask: Tensor, kept: int) -> tuple[Tensor, Tensor]:
+    def _logps(
+        self, model: nn.Module, ids: Tensor, mask: Tensor, kept: int
+    ) -> tuple[Tensor, Tensor]:
         """Log-probabilities and entropies of the last ``kept`` tokens, at TRL's temperature."""
         bare = self.accelerator.unwrap_model(model)
         with nullcontext() if self.padded else unpadded(bare, each_row):
@@ -205,7 +217,7 @@ class PPOTrainer(WatchedTrainer):
             )
         return logps, logps if entropy is None else entropy
 
-    def _values(self, model: Any, ids: Tensor, mask: Tensor, kept: int) -> Tensor:
+    def _values(self, model: nn.Module, ids: Tensor, mask: Tensor, kept: int) -> Tensor:
         """What the critic expects before each of the last ``kept`` tokens."""
         if self.padded:
             with self.accelerator.autocast():
@@ -252,7 +264,7 @@ class PPOTrainer(WatchedTrainer):
 
     # --- the loss -----------------------------------------------------------------------------
 
-    def _compute_loss(self, model: Any, inputs: dict[str, Tensor]) -> Tensor:
+    def _compute_loss(self, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
         ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], 1)
         seen = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], 1)
         cut = _columns(seen)
@@ -322,7 +334,7 @@ class PPOTrainer(WatchedTrainer):
 
     # --- optimiser and checkpoints ------------------------------------------------------------
 
-    def create_optimizer(self, model: Any = None) -> Any:
+    def create_optimizer(self, model: nn.Module | None = None) -> Any:
         """The critic's weights in groups of their own, at their own rate."""
         self.roles.mark_trained()  # reloading adapters from a checkpoint freezes the critic
         optimizer = super().create_optimizer(model)
@@ -343,7 +355,9 @@ class _Hold(TrainerCallback):
     def __init__(self, trainer: PPOTrainer):
         self.trainer = trainer
 
-    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
         held, is_critic = self.trainer.held, self.trainer.roles.is_critic
         if held:
             for name, parameter in self.trainer.model.named_parameters():

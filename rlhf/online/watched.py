@@ -9,18 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from accelerate.utils import set_seed
-from torch import Tensor
-from trl import RLOOTrainer
+from torch import Tensor, nn
+from trl import RLOOConfig, RLOOTrainer
 from trl.trainer.utils import RepeatSampler
 
 from rlhf.online.checks import check_first
 from rlhf.online.guard import Guard, KLController
 from rlhf.online.reward_function import RewardFunction
 from rlhf.online.watch import Health, Watch
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import PreTrainedTokenizerBase
+
+    from inhouse.models.load import Model
 
 Batch = dict[str, Tensor]
 
@@ -39,7 +46,7 @@ class EpochSampler(RepeatSampler):
             self.generator.manual_seed(self.seed + epoch)
 
 
-def epoch_sampler(trainer: Any, dataset: Any) -> EpochSampler:
+def epoch_sampler(trainer: Any, dataset: Dataset | None) -> EpochSampler:
     """TRL's own order of a trainer's rollouts (``RLOOTrainer._get_train_sampler``), by epoch."""
     args = trainer.args
     return EpochSampler(
@@ -65,10 +72,11 @@ class WatchedTrainer(RLOOTrainer):
 
     args: Any  # an RLOOConfig
     model: Any
+    optimizer: Any  # None before training only
     max_completion_length: Any
     num_generations: Any
 
-    def __init__(self, guard: Guard, reward: RewardFunction, args: Any, **given: Any):
+    def __init__(self, guard: Guard, reward: RewardFunction, args: RLOOConfig, **given: Any):
         args.disable_dropout = True  # or the first ratio is not 1
         super().__init__(args=args, reward_funcs=reward, **given)
         self.reward, self.guard = reward, guard
@@ -116,10 +124,10 @@ class WatchedTrainer(RLOOTrainer):
         local = torch.tensor(values, device=self.accelerator.device)
         return self.accelerator.gather(local).mean().item()
 
-    def _get_train_sampler(self, dataset: Any = None) -> EpochSampler:
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> EpochSampler:
         return epoch_sampler(self, dataset)
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+    def _save_checkpoint(self, model: nn.Module, trial: object) -> None:
         # Before TRL's files: trainer_state.json comes last and says that all of it is there.
         folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -146,13 +154,13 @@ class WatchedRLOOTrainer(WatchedTrainer):
 
     def __init__(
         self,
-        model: Any,
+        model: Model,
         reward: RewardFunction,
         max_kl: float,
-        args: Any,
-        train_dataset: Any,
-        processing_class: Any,
-        peft_config: Any,
+        args: RLOOConfig,
+        train_dataset: Dataset,
+        processing_class: PreTrainedTokenizerBase,
+        peft_config: LoraConfig | None,
     ):
         super().__init__(
             Guard(Watch(max_kl), KLController(args.beta, None)),
