@@ -24,12 +24,18 @@ import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, NoReturn, get_args, get_type_hints
+from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 from inhouse.errors import InputError, nearest
 from inhouse.strict_yaml import line_of, load_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+T = TypeVar("T")
+
+
+def setting(default: T, about: str) -> T:
+    """A key of a stage: what it is when unset, and its line in ``--help``."""
+    return field(default=default, metadata={"help": about})
 
 
 @dataclass(frozen=True)
@@ -52,41 +58,28 @@ class Stage:
 class RunOptions:
     """Where a stage writes, and what it may do there. Every stage has these."""
 
-    run_dir: str = field(
-        default="runs/asdfg",
-        metadata={"help": "The campaign's folder: inputs are found in it, results go to it."},
+    run_dir: str = setting(
+        "runs/asdfg", "The campaign's folder: inputs are found in it, results go to it."
     )
-    overwrite: bool = field(
-        default=False, metadata={"help": "Delete this stage's earlier results and run it again."}
-    )
-    dry_run: bool = field(
-        default=False, metadata={"help": "Check everything, print the plan, write nothing."}
-    )
-    allow_network: bool = field(
-        default=False, metadata={"help": "Let models and data be fetched from the hub."}
-    )
+    overwrite: bool = setting(False, "Delete this stage's earlier results and run it again.")
+    dry_run: bool = setting(False, "Check everything, print the plan, write nothing.")
+    allow_network: bool = setting(False, "Let models and data be fetched from the hub.")
 
 
 @dataclass
 class DataOptions:
     """What a stage reads."""
 
-    dataset_name: str | None = field(
-        default=None, metadata={"help": "The records to read; else RUN_DIR/{reads}."}
-    )
+    dataset_name: str | None = setting(None, "The records to read; else RUN_DIR/{reads}.")
 
 
 @dataclass
 class HoldOutOptions:
     """Which records are kept out of training."""
 
-    held_out_share: float = field(
-        default=0.05,
-        metadata={"help": "Share of prompts kept out of training, to measure on."},
-    )
-    leave_out_long: bool = field(
-        default=False,
-        metadata={"help": "Leave out records over max_length, counted, instead of stopping."},
+    held_out_share: float = setting(0.05, "Share of prompts kept out of training, to measure on.")
+    leave_out_long: bool = setting(
+        False, "Leave out records over max_length, counted, instead of stopping."
     )
 
     def __post_init__(self) -> None:
@@ -98,17 +91,14 @@ class HoldOutOptions:
 class PrivacyOptions:
     """What the scan for personal data goes by, and whether its findings stop a training."""
 
-    allow_unscrubbed: bool = field(
-        default=False,
-        metadata={"help": "Train on personal data that the scan finds; the manifest says so."},
+    allow_unscrubbed: bool = setting(
+        False, "Train on personal data that the scan finds; the manifest says so."
     )
-    personal_data_allow: str | None = field(
-        default=None,
-        metadata={"help": "The firm's own public contacts, one a line: nobody's personal data."},
+    personal_data_allow: str | None = setting(
+        None, "The firm's own public contacts, one a line: nobody's personal data."
     )
-    personal_data_ner: str | None = field(
-        default=None,
-        metadata={"help": "A folder with a model that labels names, for the scan of the data."},
+    personal_data_ner: str | None = setting(
+        None, "A folder with a model that labels names, for the scan of the data."
     )
 
 

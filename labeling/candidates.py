@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inhouse import run as runs
-from inhouse.config import DataOptions, Stage, parse
+from inhouse.config import DataOptions, Stage, parse, setting
 from inhouse.errors import InputError
 from inhouse.records import CandidatePair, Finding, Journal, Prompt, content_id, plain, read
 
@@ -44,19 +44,13 @@ class CandidateOptions:
     """What is asked, of which model, and how often."""
 
     house_rules: str = field(metadata={"help": "The house rules: a YAML file or a folder."})
-    model_name_or_path: str | None = field(
-        default=None, metadata={"help": "The model that answers; else RUN_DIR/sft."}
-    )
-    samples_per_prompt: int = field(
-        default=4, metadata={"help": "Answers sampled to each prompt, at least 2."}
-    )
-    pairs_per_prompt: int = field(
-        default=1, metadata={"help": "Pairs made of them, at most half as many."}
-    )
-    temperature: float = field(default=1.0, metadata={"help": "1 is the model's own distribution."})
-    max_new_tokens: int = field(default=128, metadata={"help": "Tokens an answer may have."})
-    batch_size: int = field(default=64, metadata={"help": "Prompts sampled together."})
-    seed: int = field(default=0, metadata={"help": "Seed of the sampling and of the lots."})
+    model_name_or_path: str | None = setting(None, "The model that answers; else RUN_DIR/sft.")
+    samples_per_prompt: int = setting(4, "Answers sampled to each prompt, at least 2.")
+    pairs_per_prompt: int = setting(1, "Pairs made of them, at most half as many.")
+    temperature: float = setting(1.0, "1 is the model's own distribution.")
+    max_new_tokens: int = setting(128, "Tokens an answer may have.")
+    batch_size: int = setting(64, "Prompts sampled together.")
+    seed: int = setting(0, "Seed of the sampling and of the lots.")
 
     def __post_init__(self) -> None:
         for name in ("temperature", "max_new_tokens", "batch_size"):

@@ -12,12 +12,12 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from inhouse import run as runs
-from inhouse.config import Stage, parse
+from inhouse.config import Stage, parse, setting
 from inhouse.errors import InputError
 from inhouse.files import write_json
 from inhouse.records import CandidatePair, Message, Preference, Rating, read, write
@@ -30,12 +30,8 @@ CHOICES = ("a", "tie", "b")
 class PreferenceOptions:
     """Which answers, about which pairs."""
 
-    ratings: str | None = field(
-        default=None, metadata={"help": "A pull's folder; else the last in RUN_DIR/ratings."}
-    )
-    candidates: str | None = field(
-        default=None, metadata={"help": "Pairs; else RUN_DIR/candidates/candidates.jsonl."}
-    )
+    ratings: str | None = setting(None, "A pull's folder; else the last in RUN_DIR/ratings.")
+    candidates: str | None = setting(None, "Pairs; else RUN_DIR/candidates/candidates.jsonl.")
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inhouse import run as runs
-from inhouse.config import DataOptions, Stage, parse
+from inhouse.config import DataOptions, Stage, parse, setting
 from inhouse.errors import InputError
 from inhouse.records import CandidatePair, Rating, read, to_line, write
 
@@ -40,9 +40,9 @@ class PullOptions:
     house_rules: str = field(
         metadata={"help": "The house rules: a YAML file or a folder; its hash names the data set."}
     )
-    credentials: str = field(
-        default=".argilla/credentials.json",
-        metadata={"help": "Of the embedded server, unless ARGILLA_API_URL and _KEY are set."},
+    credentials: str = setting(
+        ".argilla/credentials.json",
+        "Of the embedded server, unless ARGILLA_API_URL and _KEY are set.",
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from inhouse import run as runs
-from inhouse.config import DataOptions, Stage, parse
+from inhouse.config import DataOptions, Stage, parse, setting
 from inhouse.records import CandidatePair, read
 
 STAGE = Stage(
@@ -32,12 +32,10 @@ class PushOptions:
     """Under which rules, to which Argilla, and how many answers each."""
 
     house_rules: str = field(metadata={"help": "The house rules: a YAML file or a folder."})
-    answers_per_pair: int = field(
-        default=3, metadata={"help": "Raters who compare each pair; then it leaves the queues."}
-    )
-    credentials: str = field(
-        default=".argilla/credentials.json",
-        metadata={"help": "Of the embedded server, unless ARGILLA_API_URL and _KEY are set."},
+    answers_per_pair: int = setting(3, "Raters who compare each pair; then it leaves the queues.")
+    credentials: str = setting(
+        ".argilla/credentials.json",
+        "Of the embedded server, unless ARGILLA_API_URL and _KEY are set.",
     )
 
 

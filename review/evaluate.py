@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from inhouse import run as runs
-from inhouse.config import Stage, parse
+from inhouse.config import Stage, parse, setting
 from inhouse.errors import InputError
 from inhouse.files import read_utf8, write_atomically, write_json
 from inhouse.judge import find_judge
@@ -46,40 +46,29 @@ class ReviewOptions:
     """Which models answer which prompts, and by which rules they are read."""
 
     house_rules: str = field(metadata={"help": "The house rules: a YAML file or a folder."})
-    dataset_name: list[str] | None = field(
-        default=None,
-        metadata={"help": "Files of held-out prompts; else RUN_DIR/data/held_out.jsonl."},
+    dataset_name: list[str] | None = setting(
+        None, "Files of held-out prompts; else RUN_DIR/data/held_out.jsonl."
     )
-    limit: int | None = field(
-        default=None, metadata={"help": "Prompts that are asked of each file: the first ones."}
-    )
-    models: list[str] | None = field(
-        default=None,
-        metadata={
-            "help": "Stages of the run, and base: what sft started from. Else all that are done."
-        },
+    limit: int | None = setting(None, "Prompts that are asked of each file: the first ones.")
+    models: list[str] | None = setting(
+        None, "Stages of the run, and base: what sft started from. Else all that are done."
     )
     seeds: list[int] = field(
         default_factory=lambda: [0],
         metadata={"help": "Seeds; every prompt is asked with each (0)."},
     )
-    story_prompts: str | None = field(
-        default=None,
-        metadata={"help": "Questions about the firm itself; their facts are its description."},
+    story_prompts: str | None = setting(
+        None, "Questions about the firm itself; their facts are its description."
     )
-    instructions: str | None = field(
-        default=None,
-        metadata={"help": f"What {PROMPTED} is told above every system turn: a text file."},
+    instructions: str | None = setting(
+        None, f"What {PROMPTED} is told above every system turn: a text file."
     )
-    judge: str | None = field(
-        default=None,
-        metadata={"help": "A standard that nothing was optimised on, as module:function."},
+    judge: str | None = setting(
+        None, "A standard that nothing was optimised on, as module:function."
     )
-    max_new_tokens: int = field(default=128, metadata={"help": "Tokens an answer may have."})
-    batch_size: int = field(default=64, metadata={"help": "Prompts sampled together."})
-    note: str = field(
-        default="", metadata={"help": "A line that opens the report: whose ratings these were."}
-    )
+    max_new_tokens: int = setting(128, "Tokens an answer may have.")
+    batch_size: int = setting(64, "Prompts sampled together.")
+    note: str = setting("", "A line that opens the report: whose ratings these were.")
 
     def __post_init__(self) -> None:
         if self.models is not None and "sft" not in self.models:

@@ -16,12 +16,12 @@ tokenizer with the chat template, ``evaluation.json``, ``evaluation.html``, ``me
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inhouse import run as runs
-from inhouse.config import DataOptions, PrivacyOptions, RunOptions, Stage, parse
+from inhouse.config import DataOptions, PrivacyOptions, RunOptions, Stage, parse, setting
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -44,44 +44,29 @@ STAGE = Stage(
 class RewardOptions:
     """What this stage adds to TRL's keys."""
 
-    ratings: str | None = field(
-        default=None,
-        metadata={"help": "ratings.jsonl; else the one that the preferences were made from."},
+    ratings: str | None = setting(
+        None, "ratings.jsonl; else the one that the preferences were made from."
     )
-    held_out_share: float = field(
-        default=0.2, metadata={"help": "Share of prompts whose pairs only measure."}
+    held_out_share: float = setting(0.2, "Share of prompts whose pairs only measure.")
+    held_out_rater: str | None = setting(
+        None, "A rater who only measures; else the one with the median agreement."
     )
-    held_out_rater: str | None = field(
-        default=None,
-        metadata={"help": "A rater who only measures; else the one with the median agreement."},
+    ensemble: int = setting(1, "Heads on one base, which may disagree.")
+    floor: float = setting(
+        0.65, "Accuracy on held-out prompts below which PPO may not use the model."
     )
-    ensemble: int = field(default=1, metadata={"help": "Heads on one base, which may disagree."})
-    floor: float = field(
-        default=0.65,
-        metadata={"help": "Accuracy on held-out prompts below which PPO may not use the model."},
+    min_confidence: float = setting(0.6, "Confidence below which a score counts as not known.")
+    truncate: bool = setting(False, "Cut the oldest prompt tokens of records over max_length.")
+    shuffled_control: bool = setting(
+        True, "Train once more on drawn winners: must find half of them."
     )
-    min_confidence: float = field(
-        default=0.6, metadata={"help": "Confidence below which a score counts as not known."}
+    house_rules: str | None = setting(
+        None, "The house rules: a YAML file or a folder, for accuracy by rule."
     )
-    truncate: bool = field(
-        default=False,
-        metadata={"help": "Cut the oldest prompt tokens of records over max_length."},
-    )
-    shuffled_control: bool = field(
-        default=True, metadata={"help": "Train once more on drawn winners: must find half of them."}
-    )
-    house_rules: str | None = field(
-        default=None,
-        metadata={"help": "The house rules: a YAML file or a folder, for accuracy by rule."},
-    )
-    best_of: int = field(
-        default=0,
-        metadata={"help": "Answers to a held-out prompt for the best-of-n curve; 0: none."},
-    )
-    max_new_tokens: int = field(default=128, metadata={"help": "Tokens such an answer may have."})
-    judge: str | None = field(
-        default=None,
-        metadata={"help": "A standard that nothing was optimised on, as module:function."},
+    best_of: int = setting(0, "Answers to a held-out prompt for the best-of-n curve; 0: none.")
+    max_new_tokens: int = setting(128, "Tokens such an answer may have.")
+    judge: str | None = setting(
+        None, "A standard that nothing was optimised on, as module:function."
     )
 
     def __post_init__(self) -> None:

@@ -12,11 +12,11 @@ chat template, ``training.svg``, ``metrics.json``, ``manifest.json``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inhouse import run as runs
-from inhouse.config import DataOptions, HoldOutOptions, PrivacyOptions, Stage, parse
+from inhouse.config import DataOptions, HoldOutOptions, PrivacyOptions, Stage, parse, setting
 from inhouse.errors import InputError
 from rlhf.offline.options import OfflineOptions
 
@@ -59,9 +59,8 @@ ANY_DIVERGENCE = {
 class DPOOptions:
     """What this stage adds to TRL's keys."""
 
-    share_prompts: bool = field(
-        default=True,
-        metadata={"help": "Run a pair's prompt once for both answers, where the model allows it."},
+    share_prompts: bool = setting(
+        True, "Run a pair's prompt once for both answers, where the model allows it."
     )
 
 

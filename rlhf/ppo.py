@@ -19,11 +19,11 @@ template, ``rollouts.jsonl``, ``rollouts.svg``, ``metrics.json``, ``manifest.jso
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from inhouse import run as runs
-from inhouse.config import DataOptions, Stage, parse
+from inhouse.config import DataOptions, Stage, parse, setting
 from inhouse.errors import InputError
 from rlhf.online.options import OnlineOptions, PPOSettings
 
@@ -45,9 +45,8 @@ STAGE = Stage(
 class PPOOptions:
     """How the critic starts."""
 
-    critic: Literal["zero", "reward"] = field(
-        default="zero",
-        metadata={"help": "Start the critic as the policy with a head of zeros, or as the reward."},
+    critic: Literal["zero", "reward"] = setting(
+        "zero", "Start the critic as the policy with a head of zeros, or as the reward."
     )
 
 

@@ -12,10 +12,10 @@ template, ``rollouts.jsonl``, ``rollouts.svg``, ``metrics.json``, ``manifest.jso
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from inhouse import run as runs
-from inhouse.config import DataOptions, Stage, parse
+from inhouse.config import DataOptions, Stage, parse, setting
 from rlhf.online.options import OnlineOptions
 
 STAGE = Stage(
@@ -31,9 +31,7 @@ STAGE = Stage(
 class RLOOOptions:
     """What the watch allows."""
 
-    max_kl: float = field(
-        default=20.0, metadata={"help": "Nats an answer above which the policy is rolled back."}
-    )
+    max_kl: float = setting(20.0, "Nats an answer above which the policy is rolled back.")
 
     def __post_init__(self) -> None:
         if not self.max_kl > 0:

@@ -11,11 +11,19 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inhouse.config import DataOptions, HoldOutOptions, PrivacyOptions, RunOptions, Stage, parse
+from inhouse.config import (
+    DataOptions,
+    HoldOutOptions,
+    PrivacyOptions,
+    RunOptions,
+    Stage,
+    parse,
+    setting,
+)
 from inhouse.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,41 +50,31 @@ STAGE = Stage(
 class SFTOptions:
     """What this stage adds to TRL's keys."""
 
-    train_layers: str | None = field(
-        default=None,
-        metadata={
-            "help": "Train these alone, all else frozen: last:N, layers' numbers from 0, "
-            "embeddings, norm, head, with commas between them."
-        },
+    train_layers: str | None = setting(
+        None,
+        "Train these alone, all else frozen: last:N, layers' numbers from 0, "
+        "embeddings, norm, head, with commas between them.",
     )
-    train_new_tokens: bool = field(
-        default=False,
-        metadata={
-            "help": "Beside an adapter, train the rows of control tokens that the model never "
-            "learned; without it they stop the run."
-        },
+    train_new_tokens: bool = setting(
+        False,
+        "Beside an adapter, train the rows of control tokens that the model never "
+        "learned; without it they stop the run.",
     )
-    early_stopping_patience: int = field(
-        default=0,
-        metadata={
-            "help": "Stop after so many evaluations in a row without a lower held-out loss; 0: "
-            "never. Needs load_best_model_at_end and eval_strategy."
-        },
+    early_stopping_patience: int = setting(
+        0,
+        "Stop after so many evaluations in a row without a lower held-out loss; 0: "
+        "never. Needs load_best_model_at_end and eval_strategy.",
     )
-    probe_dataset: str | None = field(
-        default=None,
-        metadata={
-            "help": 'General text, one {"text": "…"} a line: its perplexity before and after '
-            "training shows what was forgotten."
-        },
+    probe_dataset: str | None = setting(
+        None,
+        'General text, one {"text": "…"} a line: its perplexity before and after '
+        "training shows what was forgotten.",
     )
-    drop_findings: str | None = field(
-        default=None,
-        metadata={"help": "House rules: demonstrations that break a blocker rule are left out."},
+    drop_findings: str | None = setting(
+        None, "House rules: demonstrations that break a blocker rule are left out."
     )
-    pad_batches: bool = field(
-        default=False,
-        metadata={"help": "Pad batches on a CPU too, as TRL does, not lay rows end to end."},
+    pad_batches: bool = setting(
+        False, "Pad batches on a CPU too, as TRL does, not lay rows end to end."
     )
 
     def __post_init__(self) -> None:

@@ -13,12 +13,13 @@ import itertools
 import random
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from compliance.gate import check_training_data
 from examples.asdfg import dialogues
 from examples.asdfg.dialogues import DEVELOPMENT, Ask, Conversation, Reply, Source
 from inhouse import config, records, run
+from inhouse.config import setting
 
 STAGE = config.Stage(
     name="data",
@@ -32,10 +33,10 @@ SOURCE = "asdfg legacy transcripts (generated)"
 class PrepareOptions:
     """How much is generated, and from which seed."""
 
-    demonstrations: int = field(default=3000, metadata={"help": "Legacy transcripts to write."})
-    prompts: int = field(default=500, metadata={"help": "Prompts for candidates to write."})
-    development: int = field(default=200, metadata={"help": "Development prompts a slice."})
-    data_seed: int = field(default=1, metadata={"help": "Seed of the generator."})
+    demonstrations: int = setting(3000, "Legacy transcripts to write.")
+    prompts: int = setting(500, "Prompts for candidates to write.")
+    development: int = setting(200, "Development prompts a slice.")
+    data_seed: int = setting(1, "Seed of the generator.")
 
 
 def draw(seed: int, n: int) -> list[tuple[Conversation, list[Reply]]]:

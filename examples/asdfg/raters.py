@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from examples.asdfg.judging import PANEL, Rater, judge
 from inhouse import config, run
+from inhouse.config import setting
 from inhouse.errors import InputError
 from labeling import argilla
 
@@ -38,9 +39,7 @@ BULK = 50  # responses a request; Argilla allows 100
 class PanelOptions:
     """Where the panel signs in; the data set is the one that the campaign's last push names."""
 
-    credentials: str = field(
-        default=argilla.CREDENTIALS, metadata={"help": "The embedded server's credentials file."}
-    )
+    credentials: str = setting(argilla.CREDENTIALS, "The embedded server's credentials file.")
 
 
 def find_pairs(client: rg.Argilla, campaign: Path) -> tuple[rg.Dataset, rg.Workspace]:

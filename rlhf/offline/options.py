@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from inhouse.config import setting
 
 if TYPE_CHECKING:
     from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
@@ -17,19 +19,14 @@ if TYPE_CHECKING:
 class OfflineOptions:
     """What is left out, what is measured along the way, and where the reference is kept."""
 
-    house_rules: str | None = field(
-        default=None,
-        metadata={
-            "help": "House rules: records whose wanted answer breaks a blocker are left out."
-        },
+    house_rules: str | None = setting(
+        None, "House rules: records whose wanted answer breaks a blocker are left out."
     )
-    answer_prompts: int = field(
-        default=16,
-        metadata={"help": "Held-out prompts that are answered before and after; 0 for none."},
+    answer_prompts: int = setting(
+        16, "Held-out prompts that are answered before and after; 0 for none."
     )
-    ref_cache_dir: str | None = field(
-        default=None,
-        metadata={"help": "Reference log-probabilities of all runs; else RUN_DIR/cache."},
+    ref_cache_dir: str | None = setting(
+        None, "Reference log-probabilities of all runs; else RUN_DIR/cache."
     )
 
     def __post_init__(self) -> None:
