@@ -150,8 +150,12 @@ def ensure_annotator(client: rg.Argilla, username: str, workspace: rg.Workspace)
 # --- the pairs data set -----------------------------------------------------------------------
 
 
+NO_RULE = "none"  # Argilla's questions need two labels, and a house may have one rule
+
+
 def pairs_settings(guidelines: str, rule_ids: list[str], answers_per_pair: int) -> rg.Settings:
     """What a rater sees: the conversation, two answers, which is better, and what breaks rules."""
+    rule_ids = rule_ids if len(rule_ids) > 1 else [*rule_ids, NO_RULE]
     return rg.Settings(
         guidelines=guidelines,
         fields=[
@@ -248,7 +252,9 @@ def external_ids(client: rg.Argilla, dataset: rg.Dataset) -> set[str]:
 
 def push_records(dataset: rg.Dataset, records: Iterable[rg.Record], batch_size: int = 100) -> None:
     """Add records, or update those with the same id, so that a second push changes nothing."""
-    dataset.records.log(list(records), batch_size=batch_size)
+    given = list(records)
+    if given:  # the SDK raises where there is nothing to send
+        dataset.records.log(given, batch_size=batch_size)
 
 
 def push_pairs(client: rg.Argilla, dataset: rg.Dataset, pairs: Sequence[CandidatePair]) -> None:

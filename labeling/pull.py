@@ -114,9 +114,10 @@ def to_known_pairs(ratings: Sequence[Rating], source: str | Path) -> list[Rating
 
 def ratings_of(records: Iterable[dict[str, Any]], guidelines: str) -> list[Rating]:
     """Submitted answers as ratings, ordered by pair and rater. Drafts and discards are none."""
-    ratings = []
+    ratings, strangers = [], 0
     for record in records:
-        for response in record["responses"] or []:
+        strangers += record["external_id"] is None
+        for response in (record["external_id"] and record["responses"]) or []:
             if response["status"] != "submitted" or not response["values"]:
                 continue
             answers = {name: value["value"] for name, value in response["values"].items()}
@@ -129,15 +130,24 @@ def ratings_of(records: Iterable[dict[str, Any]], guidelines: str) -> list[Ratin
                     choice=answers["preferred"],
                     score_a=answers.get("score_a"),
                     score_b=answers.get("score_b"),
-                    violations_a=answers.get("violations_a") or [],
-                    violations_b=answers.get("violations_b") or [],
+                    violations_a=rules_of(answers.get("violations_a")),
+                    violations_b=rules_of(answers.get("violations_b")),
                     comment=answers.get("comment"),
                     shown_order=["a", "b"],
                     submitted_at=response["updated_at"],
                     guidelines=guidelines,
                 )
             )
+    if strangers:
+        print(f"{strangers} records in Argilla were not pushed from here: left out")
     return sorted(ratings, key=lambda rating: (rating.pair_id, rating.rater))
+
+
+def rules_of(labels: Sequence[str] | None) -> list[str]:
+    """The rules among a question's labels."""
+    from labeling.argilla import NO_RULE
+
+    return [label for label in labels or [] if label != NO_RULE]
 
 
 def pseudonym(user_id: str) -> str:

@@ -13,10 +13,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from inhouse import run as runs
 from inhouse.config import DataOptions, Stage, parse, setting
+from inhouse.errors import InputError
 from inhouse.records import CandidatePair, read
+
+if TYPE_CHECKING:
+    from labeling.argilla import Access
 
 STAGE = Stage(
     "push",
@@ -56,7 +61,11 @@ def main() -> None:
     name = argilla.pairs_dataset_name(rules.hash)
     # Which server the pairs went to is part of what was done, so it is compared like a setting.
     settings = parsed.settings | {"url": access.url}
-    run = runs.open_run(STAGE, options, settings, inputs)
+    try:
+        run = runs.open_run(STAGE, options, settings, inputs)
+    except runs.UpToDate:
+        check_still_there(access, name, campaign.name)
+        raise
     if options.dry_run:
         print(f"{len(pairs)} pairs would go to {name} in workspace {campaign.name}, {access.url}")
         return
@@ -86,6 +95,22 @@ def main() -> None:
         },
         next_command="raters sign in and answer; then python -m labeling.pull",
     )
+
+
+def check_still_there(access: Access, name: str, workspace: str) -> None:
+    """What a manifest calls pushed is on the server.
+
+    Raises:
+        InputError: somebody has deleted the data set, or no Argilla answers.
+    """
+    from labeling import argilla
+
+    with argilla.explained(access):
+        if argilla.find_dataset(argilla.connect(access), name, workspace) is None:
+            raise InputError(
+                f"{name} was pushed, and Argilla at {access.url} has it no more in workspace "
+                f"{workspace}: push it again with --overwrite"
+            )
 
 
 if __name__ == "__main__":
