@@ -6,8 +6,8 @@ https://huggingface.co/docs/trl/v1.16.0/dataset_formats
 import pytest
 
 from inhouse.errors import InputError
+from inhouse.records import Demonstration, read
 from rlhf.offline.data import read_pairs, read_verdicts
-from sft.prepare import read
 
 ASKED = {"role": "user", "content": "What color is the sky?"}
 BLUE = {"role": "assistant", "content": "It is blue."}
@@ -48,7 +48,11 @@ EXPECTED = {
     "unpaired, messages": (None, VERDICT, None),
     "stepwise": (NO_STAGE, NO_STAGE, NO_STAGE),
 }
-READERS = {"sft": read, "dpo": read_pairs, "kto": read_verdicts}
+READERS = {
+    "sft": lambda source: read(source, Demonstration),
+    "dpo": read_pairs,
+    "kto": read_verdicts,
+}
 CASES = [
     (shape, command, says)
     for shape, expected in EXPECTED.items()
