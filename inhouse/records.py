@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -237,7 +238,10 @@ class Preference(Record):
         check_turns(self.prompt, last="user")
         for name in ("chosen", "rejected"):
             check_reply(name, getattr(self, name))
-        if self.chosen == self.rejected:
+        one, other = (
+            unicodedata.normalize("NFC", t[0].content) for t in (self.chosen, self.rejected)
+        )
+        if one == other:
             raise ValueError("chosen and rejected are the same answer")
         return self
 

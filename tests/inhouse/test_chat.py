@@ -307,7 +307,7 @@ def test_a_turn_that_is_not_to_be_learned_is_rendered_and_not_supervised(tokeniz
         Message(role="assistant", content="Of course."),
     ]
     rendered = render(tokenizer, turns)
-    learned = [Message(**{**turn.model_dump(), "train": True}) for turn in turns]
+    learned = [Message(role=turn.role, content=turn.content) for turn in turns]
     assert rendered.ids == render(tokenizer, learned).ids
     counts = [token for token, on in zip(rendered.ids, rendered.supervised, strict=True) if on]
     assert "Of course." in tokenizer.decode(counts) and "No idea" not in tokenizer.decode(counts)
