@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from compliance.privacy.scan import scan
@@ -11,6 +12,7 @@ from compliance.privacy.scrub import Search, entities_of, is_cleared
 from compliance.privacy.supplied import Supplied
 from inhouse.config import PrivacyOptions
 from inhouse.errors import InputError
+from inhouse.reading.rows import ending_of
 from inhouse.records import Message, Record
 from inhouse.training.data import Placed, say
 
@@ -111,11 +113,12 @@ def check_training_data(
     told = {"scanned": number, "found": dict(sorted(counts.items()))}
     if counts and not allow_unscrubbed:
         named = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
+        ending = ending_of(Path(source)) or (".parquet" if Path(source).is_dir() else ".jsonl")
         raise InputError(
             f"{source} holds personal data that was neither scrubbed nor cleared: {named} "
             f"({'; '.join(first)} …)\nclean it with `python -m compliance.privacy scrub {source} "
-            "--out clean.jsonl` (--allow FILE leaves the firm's own contacts), say which contacts "
-            "are the firm's own with --personal_data_allow FILE, or train on it as it is with "
-            "--allow_unscrubbed true, which the manifest will say"
+            f"--out clean{ending}` (--allow FILE leaves the firm's own contacts), say which "
+            "contacts are the firm's own with --personal_data_allow FILE, or train on it as it is "
+            "with --allow_unscrubbed true, which the manifest will say"
         )
     return told | {"allow_unscrubbed": bool(allow_unscrubbed)}

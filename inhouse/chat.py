@@ -68,7 +68,7 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) 
 
 
 def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> Rendered:
-    """A whole conversation with every assistant turn supervised.
+    """A whole conversation with every assistant turn supervised that is to be learned.
 
     Raises:
         InputError: the template renders a prompt otherwise alone than before its reply, so that
@@ -79,7 +79,7 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> R
     _check_beginning(tokenizer, ids)
     supervised = [False] * len(ids)
     for turn, message in enumerate(messages):
-        if message.role != "assistant":
+        if message.role != "assistant" or not message.train:
             continue
         before = prompt_ids(tokenizer, messages[:turn])
         end = _end_of_turn(tokenizer, ids, messages, turn)

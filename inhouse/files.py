@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from inhouse.errors import InputError
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Put ``text`` at ``path`` so that a reader sees the old file or the new one, never half."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Put ``content`` at ``path`` so that a reader sees the old file or the new one, never half."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
+    with part.open("wb") as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
@@ -40,59 +39,6 @@ def read_utf8(path: Path) -> str:
         raise InputError(f"{path} is not UTF-8 at byte {error.start}: save it as UTF-8") from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
-
-
-def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Every object of a JSON Lines file with its line. Blank lines are passed over.
-
-    Raises:
-        InputError: with file and line, and never with what stands there; or there is no object.
-    """
-    seen = False
-    for line, row in enumerate(read_utf8(path).split("\n"), start=1):
-        if row.strip():
-            seen = True
-            yield line, _json_object(row, f"{path}, line {line}")
-    if not seen:
-        raise InputError(f"{path} holds no record: expected JSON Lines, one object a line")
-
-
-def _json_object(row: str, where: str) -> dict[str, Any]:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(pairs)
-        if len(made) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in made if names.count(name) > 1)
-            raise InputError(f"{where}: the key {twice!r} stands there twice")
-        return made
-
-    try:
-        value = json.loads(row, object_pairs_hook=unique)
-    except InputError:
-        raise
-    except RecursionError:
-        raise InputError(f"{where}: nested too deep") from None
-    except ValueError as error:
-        at = getattr(error, "colno", "")
-        raise InputError(
-            f"{where}: not JSON at column {at}; expected one whole object on each line"
-        ) from None
-    if not isinstance(value, dict):
-        raise InputError(f"{where}: expected an object, found {type(value).__name__}")
-    if "\\u" in row and not _is_unicode(value):
-        raise InputError(
-            f"{where}: half a character (\\ud800 to \\udfff by itself), which no text can hold: "
-            "write the line anew from its source"
-        )
-    return value
-
-
-def _is_unicode(value: object) -> bool:
-    try:
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def sha256(path: Path) -> str:

@@ -1,26 +1,35 @@
 """The records that cross stages, as JSON Lines in and out.
 
-One JSON object a line, UTF-8. A reader checks every line before it returns, and its error names
-file, line and field of the first fault and how many more lines are broken: nothing is skipped in
-silence. TRL's other published shapes (``prompt``/``completion``, a preference with an implicit
-prompt, plain strings instead of messages) are read too and become the shapes below; see
-https://huggingface.co/docs/trl/dataset_formats.
+One JSON object a line, UTF-8; users' tables and arrays are read, too (:mod:`inhouse.reading`). A
+reader checks every line before it returns, and its error names file, line and field of the first
+fault and how many more lines are broken: nothing is skipped in silence. TRL's other published
+shapes (``prompt``/``completion``, a preference with an implicit prompt, plain strings instead of
+messages) become the shapes below; see https://huggingface.co/docs/trl/dataset_formats.
 """
 
 from __future__ import annotations
 
-import codecs
+import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+import sys
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from inhouse.errors import InputError
 from inhouse.files import write_atomically
+from inhouse.reading import shapes
+from inhouse.reading.rows import COLUMNS, ending_of, rows
+from inhouse.reading.strict_json import Fault, parse
+from inhouse.turns import Message, Record, as_messages, check_reply, check_turns, is_blank, plain
+
+__all__ = ["Message", "Record", "check_reply", "is_blank", "plain"]  # beside what is defined here
 
 # TRL's published shapes by the columns that tell them apart, the most telling first: the record
 # that each becomes, and what to say to who gave it to something else.
@@ -37,52 +46,29 @@ SHAPES = (
         "plain text, which has no turns: write it as messages, or prompt and completion",
     ),
 )
-# What TRL's templates would render and inhouse.chat does not.
-NOT_RENDERED = ("tools", "images", "image", "chat_template_kwargs")
-
-Role = Literal["system", "user", "assistant"]
+# What TRL's templates or others' readers would heed and inhouse.chat does not.
+NOT_RENDERED: tuple[str, ...] = (
+    "tools",
+    "functions",
+    "images",
+    "image",
+    "videos",
+    "audio",
+    "audios",
+    "documents",
+)
+NOT_RENDERED += ("chat_template_kwargs", "system", "system_prompt", "kto_tag")
+# What others call a prompt and its completion.
+OTHER_NAMES = (
+    {"question", "answer"},
+    {"question", "response"},
+    {"query", "response"},
+    {"prompt", "response"},
+    {"prompt", "answer"},
+    {"instruction", "response"},
+    {"input", "output"},
+)
 Choice = Literal["a", "b", "tie"]
-
-
-class Record(BaseModel):
-    """What all records have in common: strict values; a user's own extra columns are ignored."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
-
-
-class Message(Record):
-    """One turn of a conversation."""
-
-    role: Role
-    content: str
-
-    @field_validator("content")
-    @classmethod
-    def _not_blank(cls, content: str) -> str:
-        if not content.strip():
-            raise ValueError("is empty: every turn needs text")
-        return content
-
-
-def _check_turns(messages: list[Message], last: Role) -> list[Message]:
-    """An optional system turn, then user and assistant in turn, ending with ``last``."""
-    if not messages:
-        raise ValueError("has no messages")
-    turns = messages[1:] if messages[0].role == "system" else messages
-    for number, message in enumerate(turns):
-        expected = "assistant" if number % 2 else "user"
-        if message.role != expected:
-            raise ValueError(
-                f"roles are out of order: expected {expected!r}, found {message.role!r} "
-                "(an optional system turn, then user and assistant in turn)"
-            )
-    if messages[-1].role != last:
-        raise ValueError(f"must end with a {last!r} turn, ends with {messages[-1].role!r}")
-    return messages
-
-
-def _as_messages(value: object, role: Role) -> Any:
-    return [{"role": role, "content": value}] if isinstance(value, str) else value
 
 
 class Demonstration(Record):
@@ -94,15 +80,15 @@ class Demonstration(Record):
     @model_validator(mode="before")
     @classmethod
     def _from_prompt_completion(cls, data: object) -> Any:
-        if isinstance(data, dict) and data.get("label") is False:
+        if isinstance(data, dict) and data.get("label") in (False, "False", "false", "FALSE"):
             raise ValueError("label is false: an answer that was disliked is no demonstration")
         if (
             isinstance(data, dict)
             and "messages" not in data
             and {"prompt", "completion"} <= set(data)
         ):
-            prompt = _as_messages(data["prompt"], "user")
-            completion = _as_messages(data["completion"], "assistant")
+            prompt = as_messages(data["prompt"], "user")
+            completion = as_messages(data["completion"], "assistant")
             if isinstance(prompt, list) and isinstance(completion, list):
                 return {**data, "messages": prompt + completion}
         return data
@@ -110,7 +96,10 @@ class Demonstration(Record):
     @field_validator("messages")
     @classmethod
     def _turns(cls, messages: list[Message]) -> list[Message]:
-        return _check_turns(messages, last="assistant")
+        check_turns(messages, last="assistant")
+        if not any(turn.train for turn in messages if turn.role == "assistant"):
+            raise ValueError("has no turn to learn: every assistant turn has weight 0")
+        return messages
 
 
 class Prompt(Record):
@@ -122,12 +111,12 @@ class Prompt(Record):
     @field_validator("prompt", mode="before")
     @classmethod
     def _string(cls, value: object) -> Any:
-        return _as_messages(value, "user")
+        return as_messages(value, "user")
 
     @field_validator("prompt")
     @classmethod
     def _turns(cls, messages: list[Message]) -> list[Message]:
-        return _check_turns(messages, last="user")
+        return check_turns(messages, last="user")
 
     @field_validator("metadata")
     @classmethod
@@ -172,9 +161,9 @@ class CandidatePair(Record):
 
     @model_validator(mode="after")
     def _two_answers(self) -> CandidatePair:
-        _check_turns(self.prompt, last="user")
+        check_turns(self.prompt, last="user")
         for name in ("response_a", "response_b"):
-            if not getattr(self, name).strip():
+            if is_blank(getattr(self, name)):
                 raise ValueError(f"{name} is empty")
         if self.response_a == self.response_b:
             raise ValueError("response_a and response_b are the same answer")
@@ -239,19 +228,20 @@ class Preference(Record):
             }
         return {
             **data,
-            "prompt": _as_messages(data.get("prompt"), "user"),
-            "chosen": _as_messages(chosen, "assistant"),
-            "rejected": _as_messages(rejected, "assistant"),
+            "prompt": as_messages(data.get("prompt"), "user"),
+            "chosen": as_messages(chosen, "assistant"),
+            "rejected": as_messages(rejected, "assistant"),
         }
 
     @model_validator(mode="after")
     def _turns(self) -> Preference:
-        _check_turns(self.prompt, last="user")
+        check_turns(self.prompt, last="user")
         for name in ("chosen", "rejected"):
-            reply = getattr(self, name)
-            if len(reply) != 1 or reply[0].role != "assistant":
-                raise ValueError(f"{name} must be one assistant turn that answers the prompt")
-        if self.chosen == self.rejected:
+            check_reply(name, getattr(self, name))
+        one, other = (
+            unicodedata.normalize("NFC", t[0].content) for t in (self.chosen, self.rejected)
+        )
+        if one == other:
             raise ValueError("chosen and rejected are the same answer")
         return self
 
@@ -283,92 +273,37 @@ def content_id(*parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def plain(messages: Iterable[Message]) -> list[dict[str, str]]:
-    """Messages as the plain dicts that chat templates and TRL take."""
-    return [{"role": message.role, "content": message.content} for message in messages]
-
-
 def read(path: str | Path, kind: type[R], *, limit_errors: int = 3) -> list[R]:
-    """Every record of a JSON Lines file, or of any source that ``datasets`` loads.
+    """Every record of a file: JSON Lines, a JSON array, CSV, TSV, Parquet or Arrow by its ending.
 
     Raises:
         InputError: a missing file, wrong encoding, broken JSON, a missing or wrong field, a
             duplicate ``id``, or no record at all.
     """
-    path = Path(path)
-    if path.suffix not in (".jsonl", ".json"):
-        rows: Iterator[tuple[int, Any]] = enumerate(_rows_of_dataset(path), start=1)
-    else:
-        rows = _rows_of_jsonl(path)
-    return _validate(rows, kind, str(path), limit_errors)
+    return [record for _, record in read_placed(path, kind, limit_errors=limit_errors)]
 
 
-def _rows_of_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
-    if not path.is_file():
-        raise InputError(f"no file {path}: expected JSON Lines, one record a line")
-    content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    for number, line in enumerate(content.split(b"\n"), start=1):
-        if line.strip():
-            yield number, line
-
-
-def _rows_of_dataset(path: Path) -> Iterable[Any]:
-    """Rows of a folder saved by ``datasets``, a CSV or Parquet file, or a data set's name."""
-    import datasets
-
-    try:
-        if (path / "state.json").is_file():
-            return datasets.load_from_disk(str(path))
-        builders = {".parquet": "parquet", ".csv": "csv"}
-        if path.suffix in builders:
-            return datasets.load_dataset(builders[path.suffix], data_files=str(path), split="train")
-        return datasets.load_dataset(str(path), split="train")  # a folder of data files
-    except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
-        raise InputError(
-            f"cannot read {path} as a data set: {error}\n"
-            "expected a .jsonl, .parquet or .csv file, or a folder written by "
-            "datasets.save_to_disk; fetch a data set of the hub first and save it so"
-        ) from None
-
-
-def _validate(
-    rows: Iterator[tuple[int, Any]], kind: type[R], source: str, limit_errors: int
-) -> list[R]:
-    records: list[R] = []
+def read_placed(path: str | Path, kind: type[R], *, limit_errors: int = 3) -> list[tuple[str, R]]:
+    """:func:`read`, each record with its place: "line 4", or "record 4" of Parquet and Arrow."""
+    placed: list[tuple[str, R]] = []
     faults: list[str] = []
     broken = 0
-    seen: dict[str | int, int] = {}
-    for line, row in rows:
+    seen: dict[str | int, str] = {}
+    shapes_found: Counter[str] = Counter()
+    for row in rows(Path(path)):
         try:
-            value = json.loads(row.decode("utf-8")) if isinstance(row, bytes) else row
-            if not isinstance(value, dict):
-                raise TypeError(f"expected a JSON object, found {type(value).__name__}")
-            ignored = next((key for key in NOT_RENDERED if value.get(key)), None)
-            if ignored:
-                raise TypeError(
-                    f"holds {ignored!r}, which is not rendered, so that a model would learn "
-                    "without it: take the column out, or write it into the turns"
-                )
-            record = kind.model_validate(value)
-            name = value.get("id")
-            if isinstance(name, str | int) and name in seen:
-                raise TypeError(f"id {name!r} stands already in line {seen[name]}")
-        except UnicodeDecodeError as error:
-            fault = f"not UTF-8 at byte {error.start}: save the file as UTF-8"
-        except json.JSONDecodeError as error:
-            fault = f"not JSON: {error.msg} at column {error.colno}"
-        except ValidationError as error:
-            fault = _first_fault(error) + _other_shape(value, kind)
-        except TypeError as error:
-            fault = str(error)
-        else:
-            records.append(record)
-            if isinstance(name, str | int):
-                seen[name] = line
+            value, told = shapes.ours(row)
+            record = _record(value, kind, seen)
+        except (Fault, ValidationError) as error:
+            broken += 1
+            if len(faults) < limit_errors:
+                words = str(error) if isinstance(error, Fault) else _words(error, value, kind)
+                faults.append(f"{path}, {row.place}: {words}")
             continue
-        broken += 1
-        if len(faults) < limit_errors:
-            faults.append(f"{source}, line {line}: {fault}")
+        if isinstance(value.get("id"), str | int):
+            seen[value["id"]] = row.place
+        placed.append((row.place, record))
+        shapes_found.update(told)
     if broken:
         more = f"\n… and {broken - len(faults)} more broken lines" if broken > len(faults) else ""
         shape = ", ".join(name for name, field in kind.model_fields.items() if field.is_required())
@@ -376,15 +311,57 @@ def _validate(
             "\n".join(faults) + more + f"\na {kind.__name__.lower()} needs: {shape}. Mend the "
             "lines named above; nothing was written."
         )
-    if not records:
-        raise InputError(f"{source} holds no record: expected at least one {kind.__name__.lower()}")
-    return records
+    if not placed:
+        raise InputError(f"{path} holds no record: expected at least one {kind.__name__.lower()}")
+    for shape, count in shapes_found.items():
+        _tell(f"{path}: {count} of {len(placed)} records read as {shape}")
+    return placed
+
+
+@functools.cache
+def _tell(words: str) -> None:
+    """Say once how a file was read, however often a stage looks into it."""
+    if os.environ.get("RANK", "0") == "0":
+        print(words, file=sys.stderr, flush=True)
+
+
+def _record(value: dict[str, Any], kind: type[R], seen: dict[str | int, str]) -> R:
+    """A row as a record.
+
+    Raises:
+        Fault, ValidationError: it is none.
+    """
+    for key in NOT_RENDERED:
+        if value.get(key) and key not in kind.model_fields:
+            raise Fault(
+                f"holds {key!r}, which is not rendered, so that a model would learn "
+                "without it: take the column out, or write it into the turns"
+            )
+    if value.get("train") is False or value.get("weight", 1) not in (1, "1", True):
+        key = "train" if value.get("train") is False else "weight"
+        raise Fault(
+            f"holds {key!r}, by which no stage weighs a record: take the column out, and with it "
+            "the records that are not to be learned"
+        )
+    record = kind.model_validate(value)
+    name = value.get("id")
+    if isinstance(name, str | int) and name in seen:
+        raise Fault(f"id {name!r} stands already in {seen[name]}")
+    return record
+
+
+def _words(error: ValidationError, value: dict[str, Any], kind: type[Record]) -> str:
+    return _first_fault(error) + _other_shape(value, kind)
 
 
 def _first_fault(error: ValidationError) -> str:
     fault = error.errors()[0]
     field = ".".join(str(part) for part in fault["loc"]) or "record"
     found = f", found {fault['input']!r}" if fault["type"] == "literal_error" else ""
+    if fault["type"] in ("string_type", "list_type", "bool_type", "dict_type"):
+        value = fault["input"]
+        simple = isinstance(value, int | float | None)
+        found = f", found {json.dumps(value) if simple else type(value).__name__}"
     return f"field {field!r}: {fault['msg'].removeprefix('Value error, ')}{found}"
 
 
@@ -392,19 +369,22 @@ def _other_shape(row: dict[str, Any], kind: type[Record]) -> str:
     """In words what a row is, if a user's file was given to a command that reads another shape."""
     if kind.__name__ not in {name for name, _, _ in SHAPES}:
         return ""
+    named = next((columns for columns in OTHER_NAMES if columns <= row.keys()), None)
+    if named and row.keys().isdisjoint({"messages", "completion", "chosen"}):
+        return f" (found {' and '.join(sorted(named))}: call them prompt and completion)"
     for name, columns, words in SHAPES:
         if columns <= row.keys():
             return "" if name == kind.__name__ else f" (this is {words})"
-    return ""
+    found = ", ".join(repr(str(name)[:30]) for name in list(row)[:6])
+    return f" (found {found})" if found else ""
 
 
 def positions(source: str | Path, count: int) -> list[str]:
     """Where each of ``count`` records stands: its line in a JSON Lines file, else its number."""
     path = Path(source)
-    if path.suffix not in (".jsonl", ".json"):
+    if ending_of(path) is None or ending_of(path) in COLUMNS:
         return [f"record {number}" for number in range(1, count + 1)]
-    lines = enumerate(path.read_bytes().split(b"\n"), start=1)
-    return [f"line {number}" for number, line in lines if line.strip()]
+    return [row.place for row in rows(path)]
 
 
 def to_line(record: Record) -> str:
@@ -432,10 +412,21 @@ class Journal(Generic[R]):
             path.replace(self._part)
         kept = self._part.read_bytes() if self._part.exists() else b""
         kept = kept[: kept.rfind(b"\n") + 1]
-        self.records = [kind.model_validate_json(line) for line in kept.splitlines()]
+        self.records = [
+            self._again(number, line, kind) for number, line in enumerate(kept.splitlines(), 1)
+        ]
         self._file = self._part.open("r+b" if self._part.exists() else "w+b")
         self._file.truncate(len(kept))
         self._file.seek(len(kept))
+
+    def _again(self, number: int, line: bytes, kind: type[R]) -> R:
+        try:
+            return kind.model_validate(parse(line.decode("utf-8")))
+        except ValueError as error:
+            fault = _first_fault(error) if isinstance(error, ValidationError) else error
+            raise InputError(
+                f"{self._part}, line {number}: {fault}: remove the file, and it is made anew"
+            ) from None
 
     def append(self, records: Iterable[R]) -> None:
         """Add a batch; it is on disk when this returns."""

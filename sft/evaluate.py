@@ -6,7 +6,6 @@ depend on the batch size.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,7 +17,8 @@ import torch
 from inhouse import plots
 from inhouse.errors import InputError
 from inhouse.files import write_atomically
-from inhouse.records import positions
+from inhouse.reading.rows import rows
+from inhouse.reading.strict_json import Fault
 from inhouse.run import is_main_process
 from inhouse.training.plan import length_classes
 from sft.prepare import Row, topic_of
@@ -123,22 +123,20 @@ def read_probe(
     """
     if source is None:
         return []
-    path = Path(source)
-    lines = [line for line in path.read_bytes().splitlines() if line.strip()]
-    rows = []
-    for place, line in zip(positions(source, len(lines)), lines, strict=True):
-        try:
-            text = json.loads(line)["text"]
-            ids = tokenizer(text).input_ids[:max_length]
-        except (ValueError, KeyError, TypeError):
+    made = []
+    for row in rows(Path(source)):
+        text = None if isinstance(row.value, Fault) else row.value.get("text")
+        if not isinstance(text, str):
+            found = f"{row.value}: " if isinstance(row.value, Fault) else ""
             raise InputError(
-                f'{source}, {place}: a probe has one JSON object a line, {{"text": "…"}}'
-            ) from None
+                f'{source}, {row.place}: {found}a probe has one JSON object a line, {{"text": "…"}}'
+            )
+        ids = tokenizer(text).input_ids[:max_length]
         if len(ids) > 1:
-            rows.append({"input_ids": ids, "labels": ids})
-    if not rows:
+            made.append({"input_ids": ids, "labels": ids})
+    if not made:
         raise InputError(f"{source} holds no text of two tokens or more: nothing to probe with")
-    return rows
+    return made
 
 
 def perplexity(trainer: SFTTrainer, rows: Sequence[dict[str, list[int]]]) -> float:

@@ -59,11 +59,11 @@ def prepare(
 
 
 def replies(record: Demonstration) -> list[tuple[Sequence[Message], str]]:
-    """Every assistant turn, with what it answers."""
+    """Every assistant turn that is learned, with what it answers."""
     return [
         (record.messages[:at], turn.content)
         for at, turn in enumerate(record.messages)
-        if turn.role == "assistant"
+        if turn.role == "assistant" and turn.train
     ]
 
 

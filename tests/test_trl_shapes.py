@@ -6,8 +6,7 @@ https://huggingface.co/docs/trl/v1.16.0/dataset_formats
 import pytest
 
 from inhouse.errors import InputError
-from inhouse.records import Demonstration
-from inhouse.training import data
+from inhouse.records import Demonstration, read
 from rlhf.offline.data import read_pairs, read_verdicts
 
 ASKED = {"role": "user", "content": "What color is the sky?"}
@@ -50,7 +49,7 @@ EXPECTED = {
     "stepwise": (NO_STAGE, NO_STAGE, NO_STAGE),
 }
 READERS = {
-    "sft": lambda source: data.read(source, Demonstration),
+    "sft": lambda source: read(source, Demonstration),
     "dpo": read_pairs,
     "kto": read_verdicts,
 }

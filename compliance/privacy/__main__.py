@@ -4,7 +4,9 @@
     python -m compliance.privacy scrub demonstrations.jsonl --names customers.txt --out clean.jsonl
     python -m compliance.privacy scan demonstrations.jsonl --ner_model models/names --allow ours.txt
 
-Records in: JSON Lines with ``text`` or ``messages`` (or ``prompt``, ``response`` …), or plain text.
+Records in: JSON Lines with ``text`` or ``messages`` (or ``prompt``, ``response`` …), a JSON array,
+CSV, TSV, Parquet or Arrow; a file with any other ending is plain text. ``scrub`` writes the kind of
+file that it read.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     ):
         verb = verbs.add_parser(name, help=about, description=about, allow_abbrev=False)
         verb.add_argument(
-            "files", type=Path, nargs="+", metavar="FILE", help="Records (JSONL), or a text."
+            "files", type=Path, nargs="+", metavar="FILE", help="Records (JSONL, CSV …), or a text."
         )
         verb.add_argument("--names", type=Path, help="The customer list, one name a line.")
         verb.add_argument(

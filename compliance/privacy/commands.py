@@ -27,7 +27,9 @@ from compliance.privacy.scrub import (
 )
 from compliance.privacy.supplied import Supplied
 from inhouse.errors import GateError, InputError
-from inhouse.files import json_lines, read_utf8, sha256, write_atomically
+from inhouse.files import read_utf8, sha256, write_atomically
+from inhouse.reading import writing
+from inhouse.reading.rows import Row, holds_records
 
 
 def scan_files(words: argparse.Namespace) -> None:
@@ -36,7 +38,8 @@ def scan_files(words: argparse.Namespace) -> None:
     counts: Counter[str] = Counter()
     number = 0
     for path in words.files:
-        for line, record in _records(path):
+        for opened in _records(path):
+            line, record = opened.row.number, opened.fields
             number += 1
             found = entities_of(record, search)
             counts.update(entity.type for entity in found)
@@ -66,27 +69,26 @@ def scrub_files(words: argparse.Namespace) -> None:
     total: Counter[str] = Counter()
     number = 0
     for path in words.files:
-        out = words.out or path.with_name(f"{path.stem}.clean{path.suffix}")
+        out = words.out or writing.beside(path, "clean")
         if out.exists() and (out.is_dir() or out.samefile(path)):
             what = "a folder" if out.is_dir() else "the file that is read"
             raise InputError(f"{out} is {what}: give another --out")
+        if holds_records(path):
+            writing.check_kinds(path, out)
         origin = sha256(path) if path.is_file() else ""
-        lines = []
-        for line, record in _records(path):
+        changed = []
+        for opened in _records(path):
             number += 1
             replace: Replace = placeholder
             if key:
-                replace = Pseudonyms(key, f"{origin} {line}", persons_of(record, search))
-            made, counts = scrubbed(record, search, replace)
+                conversation = f"{origin} {opened.row.number}"
+                replace = Pseudonyms(key, conversation, persons_of(opened.fields, search))
+            made, counts = scrubbed(opened.fields, search, replace)
             total += counts
             if public:
                 made = cleared_by_list(made, public, source)
-            lines.append(_line(path, made))
-        try:
-            write_atomically(out, "".join(lines))
-        except OSError as error:
-            raise InputError(f"cannot write {out}: {error.strerror}: give another --out") from None
-        print(f"wrote {out}")
+            changed.append((opened, made))
+        _write(path, out, changed)
     _say(number, total)
 
 
@@ -101,10 +103,18 @@ def _supplied(words: argparse.Namespace) -> Supplied:
     return supplied
 
 
-def _line(path: Path, record: dict[str, Any]) -> str:
-    if path.suffix not in (".jsonl", ".json"):
-        return str(record["text"])
-    return json.dumps(record, ensure_ascii=False) + "\n"
+def _write(path: Path, out: Path, changed: list[tuple[writing.Opened, dict[str, Any]]]) -> None:
+    """The whole file, of the kind that was read."""
+    content: str | bytes
+    if holds_records(path):
+        content = writing.content_of(path, out, changed)
+    else:
+        content = "".join(str(made["text"]) for _, made in changed)
+    try:
+        write_atomically(out, content)
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror}: give another --out") from None
+    print(f"wrote {out}")
 
 
 def _say(records: int, counts: Counter[str]) -> None:
@@ -112,17 +122,18 @@ def _say(records: int, counts: Counter[str]) -> None:
     print(f"{records} records: {named}", file=sys.stderr)
 
 
-def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Every record of a file: JSON Lines by its name, else the whole text is one.
+def _records(path: Path) -> Iterator[writing.Opened]:
+    """Every record of a file by its ending; of any other, the whole text is one.
 
     Raises:
         InputError: with file and line; never with what stands there.
     """
-    if path.suffix not in (".jsonl", ".json"):
-        yield 1, {"text": read_utf8(path)}
+    if not holds_records(path):
+        text = {"text": read_utf8(path)}
+        yield writing.Opened(Row(1, text), text, [])
         return
-    for line, record in json_lines(path):
-        if not texts_of(record):
+    for opened in writing.opened(path):
+        if not texts_of(opened.fields):
             fields = ", ".join(TEXT_FIELDS)
-            raise InputError(f"{path}, line {line}: no text in any of the fields {fields}")
-        yield line, record
+            raise InputError(f"{path}, {opened.row.place}: no text in any of the fields {fields}")
+        yield opened

@@ -42,6 +42,13 @@ TEXT_FIELDS = (
     "response",
     "response_a",
     "response_b",
+    "conversations",  # and below, what others' shapes call theirs
+    "conversation",
+    "instruction",
+    "input",
+    "output",
+    "history",
+    "system",
 )
 SCANNED = "personal_data"  # the key of a record's metadata that says it was scanned or cleared
 Replace = Callable[[str, str], str]
@@ -146,7 +153,7 @@ def _each_text(value: object, change: Callable[[str], str]) -> Any:
         return [_each_text(part, change) for part in value]
     if isinstance(value, dict):
         return {
-            key: _each_text(part, change) if key in ("content", "text") else part
+            key: _each_text(part, change) if key in ("content", "text", "value") else part
             for key, part in value.items()
         }
     return value

@@ -8,7 +8,6 @@ Records in: replies, as plain text or as JSON Lines with ``prompt`` (string or m
 from __future__ import annotations
 
 import difflib
-import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,9 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from compliance.rules.figures import Figure, approved, figures
 from inhouse.errors import InputError
-from inhouse.files import json_lines, read_utf8
+from inhouse.files import read_utf8
+from inhouse.reading.rows import holds_records, objects
+from inhouse.reading.strict_json import Fault, parse
 from inhouse.records import Message, Record
 
 
@@ -70,18 +71,18 @@ class Facts(Record):
 
 
 def replies_in(path: Path) -> Iterator[tuple[int, Reply]]:
-    """Every reply of a file: JSON Lines by its name, else the whole text is one.
+    """Every reply of a file: records by its ending, else the whole text is one.
 
     Raises:
         InputError: with file and line.
     """
-    if path.suffix not in (".jsonl", ".json"):
+    if not holds_records(path):
         text = read_utf8(path)
         if not text.strip():
             raise InputError(f"{path} is empty: expected a reply")
         yield 1, Reply(response=text)
         return
-    for line, value in json_lines(path):
+    for line, value in objects(path):
         _check_keys(value, Reply, f"{path}, line {line}")
         try:
             yield line, Reply.model_validate(value)
@@ -95,7 +96,7 @@ def texts_in(path: Path) -> Iterator[tuple[int, str]]:
     Raises:
         InputError: with file and line.
     """
-    for line, value in json_lines(path):
+    for line, value in objects(path):
         said = [value[key] for key in ("messages", "chosen", "completion") if key in value]
         turns = [turn for part in said if isinstance(part, list) for turn in part]
         texts: list[Any] = [
@@ -117,12 +118,11 @@ def approved_figures(path: Path) -> frozenset[Figure]:
     Raises:
         InputError: the file is not in the shape named above.
     """
-    text = read_utf8(path)
     try:
-        sheet = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        where = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise InputError(f"{path}{where}: not JSON; expected {_SHEET}") from None
+        sheet = parse(read_utf8(path))
+    except Fault as fault:
+        where = f", line {fault.line}" if fault.line else ""
+        raise InputError(f"{path}{where}: {fault}; expected {_SHEET}") from None
     if not isinstance(sheet, dict):
         raise InputError(f"{path}: expected {_SHEET}, found a {type(sheet).__name__}")
     _check_keys(sheet, Facts, str(path))

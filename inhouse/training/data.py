@@ -85,9 +85,7 @@ def read(source: str | Path, kind: type[R]) -> list[Placed[R]]:
     Raises:
         InputError: a record that is not right, see :func:`inhouse.records.read`.
     """
-    found = records.read(source, kind)
-    places = records.positions(source, len(found))
-    return [Placed(place, record) for place, record in zip(places, found, strict=True)]
+    return [Placed(place, record) for place, record in records.read_placed(source, kind)]
 
 
 def render(

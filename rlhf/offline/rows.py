@@ -14,7 +14,7 @@ from pydantic import field_validator, model_validator
 
 from inhouse.chat import reply_ids, text_of
 from inhouse.errors import InputError
-from inhouse.records import Message, Preference, Prompt
+from inhouse.records import Message, Preference, Prompt, check_reply
 from inhouse.training.data import Columns
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ class Verdict(Prompt):
 
     @model_validator(mode="after")
     def _one_reply(self) -> Verdict:
-        if len(self.completion) != 1 or self.completion[0].role != "assistant":
-            raise ValueError("completion must be one assistant turn that answers the prompt")
+        check_reply("completion", self.completion)
         return self
 
 

@@ -20,7 +20,7 @@ from inhouse.generation.score import Calibration
 from inhouse.models.adapters import is_adapter, lora_config
 from inhouse.models.folder import context_length, find_base, load_config, locate
 from inhouse.models.load import Model, load_causal_lm, load_tokenizer
-from inhouse.records import Prompt, plain, positions, read
+from inhouse.records import Prompt, plain, read_placed
 from inhouse.run import Run, is_main_process
 from inhouse.training import loop
 from inhouse.training.options import check_settings, find_inputs, open_stage
@@ -137,8 +137,8 @@ def read_prompts(
     Raises:
         InputError: a prompt that cannot be rendered, or leaves no room.
     """
-    prompts = read(source, Prompt)
-    places = positions(source, len(prompts))
+    placed = read_placed(source, Prompt)
+    places, prompts = [place for place, _ in placed], [record for _, record in placed]
     lengths = []
     for record, place in zip(prompts, places, strict=True):
         try:

@@ -297,3 +297,17 @@ def test_a_common_prefix_ends_where_the_shorter_one_does():
     assert common_prefix([1, 2, 3], [1, 2]) == 2
     assert common_prefix([1, 2, 3], [1, 4, 3]) == 1
     assert common_prefix([], [1]) == 0
+
+
+def test_a_turn_that_is_not_to_be_learned_is_rendered_and_not_supervised(tokenizer):
+    turns = [
+        Message(role="user", content="one"),
+        Message(role="assistant", content="No idea.", train=False),
+        Message(role="user", content="two"),
+        Message(role="assistant", content="Of course."),
+    ]
+    rendered = render(tokenizer, turns)
+    learned = [Message(role=turn.role, content=turn.content) for turn in turns]
+    assert rendered.ids == render(tokenizer, learned).ids
+    counts = [token for token, on in zip(rendered.ids, rendered.supervised, strict=True) if on]
+    assert "Of course." in tokenizer.decode(counts) and "No idea" not in tokenizer.decode(counts)

@@ -254,8 +254,9 @@ def test_all_broken_lines_are_counted_and_the_first_ones_named(tmp_path):
 
 
 def test_the_same_answer_twice_is_no_preference(tmp_path):
-    row = {"prompt": "q", "chosen": "same", "rejected": "same"}
-    assert "same answer" in fault(lines(tmp_path / "p.jsonl", row), Preference)
+    for chosen, rejected in (("same", "same"), ("f\u00fcnf", "fu\u0308nf")):
+        row = {"prompt": "q", "chosen": chosen, "rejected": rejected}
+        assert "same answer" in fault(lines(tmp_path / "p.jsonl", row), Preference)
 
 
 @pytest.mark.parametrize(

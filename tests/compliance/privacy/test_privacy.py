@@ -511,3 +511,37 @@ def test_help_needs_no_second_and_no_torch():
 def test_a_rate_behind_the_word_token_is_no_secret(text):
     assert scan(text) == []
     assert [e.type for e in scan("the token is aB3dE5gH7jK9")] == ["SECRET"]
+
+
+def test_a_table_is_scrubbed_as_a_table_and_read_again(run, tmp_path):
+    import pyarrow
+    from pyarrow import parquet
+
+    from inhouse.records import Demonstration, read
+
+    mail = "rosa.kline@example.com"
+    turns = json.dumps([{"role": "user", "content": f"x\n{mail}"}]).replace('"', '""')
+    table = f'prompt,completion,metadata\r\n"Who, me?",{mail},\r\n'
+    table += '0049,None,"{""topic"": ""x""}"\r\n'
+    (tmp_path / "d.csv").write_bytes(table.encode())
+    (tmp_path / "m.csv").write_text(f'messages\n"{turns}"\n')
+    rows = pyarrow.Table.from_pylist([{"prompt": "q", "completion": mail, "metadata": {"n": 1}}])
+    parquet.write_table(rows, tmp_path / "d.parquet")
+
+    for name in ("d.csv", "d.parquet", "m.csv"):
+        _, raised = run("scan", tmp_path / name)
+        assert raised.exit_code == 2
+        _, raised = run("scrub", tmp_path / name)
+        assert raised is None
+    clean = (tmp_path / "d.clean.csv").read_bytes().decode()
+    assert clean == table.replace(mail, "[EMAIL]")
+    held = (tmp_path / "m.clean.csv").read_text()
+    assert json.loads(held.splitlines()[1][1:-1].replace('""', '"'))[0]["content"] == "x\n[EMAIL]"
+    assert parquet.read_table(tmp_path / "d.clean.parquet").schema == rows.schema
+    for name in ("d.csv", "d.parquet"):
+        _, raised = run("scrub", tmp_path / name, "--out", tmp_path / "again.jsonl")
+        assert raised is None
+        records = read(tmp_path / "again.jsonl", Demonstration)
+        assert records[0].messages[1].content == "[EMAIL]"
+    _, raised = run("scrub", tmp_path / "d.parquet", "--out", tmp_path / "x.csv")
+    assert "give an --out that ends in .parquet or .jsonl" in str(raised)

@@ -461,7 +461,7 @@ def test_a_jurisdiction_that_no_rule_names_is_said(run, rules, tmp_path):
         ('{"response": ' + "[" * 100_000 + "\n", "line 1: nested too deep"),
         ('{"response": "a"}\n{"response": 5}\n', "line 2: field 'response'"),
         ('{"response": "a"}\n{"response"\n', "line 2: not JSON"),
-        ("[1]\n", "line 1: expected an object"),
+        ("[1]\n", "line 1: expected a JSON object"),
         ('{"response": "a", "turn": "third"}\n', "line 1: field 'turn'"),
         ("\n", "holds no record"),
     ],
