@@ -58,5 +58,6 @@ DETECTORS = (
     Detector(contacts.ips, signs=(".", ":")),
     Detector(contacts.births, needs=lambda text: bool(contacts.BIRTH_SIGN.search(text))),
     Detector(telephones.phones, needs=has_number),
+    Detector(telephones.called, needs=telephones.speaks_of_calling),
     Detector(contacts.addresses, needs=contacts.maybe_address),
 )

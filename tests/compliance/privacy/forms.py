@@ -15,6 +15,7 @@ import random
 import string
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import phonenumbers
 from stdnum import luhn
@@ -42,7 +43,8 @@ CARD_FRAMES = (
     "cc: {} exp 04/27",
     "Is the payment from {} through? I paid by card.",
 )
-REGIONS = tuple("US GB DE FR NL IT ES AU CA CH JP IN BR SE PL AT BE IE PT DK NO FI CZ HU".split())
+_REGIONS = "US GB DE FR NL IT ES AU CA CH JP IN BR SE PL AT BE IE PT DK NO FI CZ HU"
+REGIONS = _REGIONS.split()
 PHONE_FRAMES = (
     "Call me on {} after six.",
     "My phone is {}",
@@ -53,8 +55,10 @@ PHONE_FRAMES = (
     "{} is my mobile number",
     "Fax: {}",
 )
-TOWNS = "Norvale Zellbach Aubrac Hemsdorp Colverde Tarrega Umari Kestrel Brookmere Lindau".split()
-NAMES = "Alder Birkner Montclar Veldkamp Corvino Serrano Otway Kirra Nakada Wexler".split()
+_TOWNS = "Norvale Zellbach Aubrac Hemsdorp Colverde Tarrega Umari Kestrel Brookmere Lindau"
+TOWNS = _TOWNS.split()
+_NAMES = "Alder Birkner Montclar Veldkamp Corvino Serrano Otway Kirra Nakada Wexler"
+NAMES = _NAMES.split()
 ADDRESS_FRAMES = (
     "I live at {}.",
     "Please send it to {}",
@@ -96,7 +100,7 @@ def cards(chance: random.Random) -> str:
     if not groups or not sign:
         return digits
     cuts = [sum(groups[:n]) for n in range(len(groups) + 1)]
-    return sign.join(digits[a:b] for a, b in zip(cuts, cuts[1:], strict=False))
+    return sign.join(digits[a:b] for a, b in pairwise(cuts))
 
 
 def phones(chance: random.Random) -> str:
