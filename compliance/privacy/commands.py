@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from compliance.privacy.scrub import (
+    LEFT_OUT,
     TEXT_FIELDS,
     Pseudonyms,
     Replace,
@@ -109,7 +110,7 @@ def _line(path: Path, record: dict[str, Any]) -> str:
 
 def _say(records: int, counts: Counter[str]) -> None:
     named = ", ".join(f"{count} {kind}" for kind, count in counts.most_common()) or "nothing found"
-    print(f"{records} records: {named}", file=sys.stderr)
+    print(f"{records} records: {named} (not looked into: {LEFT_OUT})", file=sys.stderr)
 
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
