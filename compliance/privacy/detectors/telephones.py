@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import phonenumbers
 
@@ -93,6 +94,7 @@ def _extended(text: str, end: int) -> int:
     return extension.end() if extension else end
 
 
+@lru_cache(maxsize=4096)
 def _of_a_plan(value: str) -> bool:
     """Whether some plan has numbers like this one, with or without its area."""
     digits = re.sub(r"\D", "", value)
@@ -152,6 +154,7 @@ def _possible(value: str) -> bool:
     return number is not None and phonenumbers.is_possible_number(number)
 
 
+@lru_cache(maxsize=4096)
 def _parsed(value: str, plan: str | None) -> phonenumbers.PhoneNumber | None:
     try:
         return phonenumbers.parse(value, plan)
