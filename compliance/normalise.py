@@ -32,6 +32,8 @@ _KEPT, _INVISIBLE = (_DATA["characters"][name] for name in ("kept", "invisible")
 _OTHER = re.compile(r"[^\x00-\x7f]|`")
 _LETTERS = re.compile(r"[^\W\d_]")
 _WORD = re.compile(r"[^\W\d_]+")
+_IN_NUMBER = re.compile(r"(?<=\d)[–—](?=\w)|(?<=\w)[–—](?=\d)|(?<=\d )[–—](?= ?\d)")
+_BLANKS = str.maketrans("\t\v\f", "   ")
 _OTHER_SCRIPT = re.compile(f"[{''.join(_DATA['other_script'].values())}]")
 _WORDS = {language: frozenset(words.split()) for language, words in _DATA["function_words"].items()}
 _ENGLISH = _WORDS.pop("English")
@@ -88,6 +90,14 @@ def normalise(text: str) -> Normalised:
     return rewritten(text, changes)
 
 
+def with_plain_numbers(text: str) -> str:
+    """A normalised text with the dashes and blanks inside its numbers plain; as long as it was.
+
+    Prose keeps its dashes, which mean something in it; between digits every dash is a hyphen.
+    """
+    return _IN_NUMBER.sub("-", text).translate(_BLANKS)
+
+
 def rewritten(text: str, changes: Iterable[tuple[int, int, str]]) -> Normalised:
     """A text with other words at some places: ``(start, end, words)``, in order and apart."""
     pieces: list[str] = []
@@ -114,6 +124,10 @@ def _shown(character: str) -> str:
     if character in _KEPT:
         return character
     kind = unicodedata.category(character)
+    if kind == "Nd":  # a digit of any script
+        return str(unicodedata.decimal(character))
+    if kind == "Zs":
+        return " "
     if kind == "Cs":  # half a character, which cannot be written as UTF-8
         return "\ufffd"
     if kind in ("Cf", "Mn", "Me", "Cc") or 0xFE00 <= ord(character) <= 0xFE0F:

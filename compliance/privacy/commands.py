@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from compliance.privacy.scrub import (
+    LEFT_OUT,
     TEXT_FIELDS,
     Pseudonyms,
     Replace,
@@ -119,7 +120,7 @@ def _write(path: Path, out: Path, changed: list[tuple[writing.Opened, dict[str, 
 
 def _say(records: int, counts: Counter[str]) -> None:
     named = ", ".join(f"{count} {kind}" for kind, count in counts.most_common()) or "nothing found"
-    print(f"{records} records: {named}", file=sys.stderr)
+    print(f"{records} records: {named} (not looked into: {LEFT_OUT})", file=sys.stderr)
 
 
 def _records(path: Path) -> Iterator[writing.Opened]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from compliance.normalise import normalise
+from compliance.normalise import normalise, with_plain_numbers
 from compliance.privacy.detectors import spelt_numbers
 from compliance.privacy.detectors.surroundings import Hit
 from compliance.privacy.detectors.table import DETECTORS
@@ -54,6 +54,7 @@ def _inside(entity: Entity, places: Sequence[tuple[int, int]]) -> bool:
 
 def scan_seen(text: str) -> list[Entity]:
     """Structured personal data in a text that is normalised already."""
+    text = with_plain_numbers(text)
     hits = _hits(text)
     read = spelt_numbers.in_digits(text)
     if read is not None:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from compliance.normalise import normalise
+from compliance.privacy.asked import in_view_of
 from compliance.privacy.entities import Entity
 from compliance.privacy.public_contacts import PublicContacts
 from inhouse.errors import InputError
@@ -52,6 +53,20 @@ TEXT_FIELDS = (
 )
 SCANNED = "personal_data"  # the key of a record's metadata that says it was scanned or cleared
 Replace = Callable[[str, str], str]
+LEFT_OUT = "keys, numbers, roles, metadata.personal_data"  # said where something is looked into
+_SPOKEN = (*TEXT_FIELDS, "content", "value")
+
+
+@dataclass(frozen=True)
+class String:
+    """A string of a record, its key, and what was said before it."""
+
+    text: str
+    key: str
+    asked: str
+
+
+Change = Callable[[String], str]
 Search = Callable[[str], list[Entity]]  # scan, or Supplied: with what the firm adds to it
 
 
@@ -91,7 +106,7 @@ def _plain(name: str) -> str:
 
 def persons_of(record: dict[str, Any], search: Search) -> frozenset[str]:
     """The names in a record's texts, for :class:`Pseudonyms`."""
-    texts = texts_of(record)
+    texts = [string.text for string in strings_of(record)]
     return frozenset(
         _plain(text[e.start : e.end]) for text in texts for e in search(text) if e.type == "PERSON"
     )
@@ -133,52 +148,74 @@ def read_key(path: Path) -> bytes:
 
 
 def texts_of(record: dict[str, Any]) -> list[str]:
-    """Every text of a record, in the order in which they stand in it."""
-    found: list[str] = []
+    """The texts that a record is there for, in the order in which they stand in it."""
+    fields = {field: record[field] for field in TEXT_FIELDS if field in record}
+    return [string.text for string in strings_of(fields) if string.key in _SPOKEN]
 
-    def keep(text: str) -> str:
-        found.append(text)
-        return text
 
-    for field in TEXT_FIELDS:
-        _each_text(record.get(field), keep)
+def strings_of(value: Any) -> list[String]:
+    """Every string of a record, its texts first; :data:`LEFT_OUT` says what is not looked into."""
+    found: list[String] = []
+
+    def keep(string: String) -> str:
+        found.append(string)
+        return string.text
+
+    if isinstance(value, dict):
+        _each_string({k: value[k] for k in TEXT_FIELDS if k in value}, keep)
+        value = {k: v for k, v in value.items() if k not in TEXT_FIELDS}
+    _each_string(value, keep)
     return found
 
 
-def _each_text(value: object, change: Callable[[str], str]) -> Any:
-    """A field's value with its texts changed: itself, its turns' content, that one's parts."""
+def _each_string(value: object, change: Change, key: str = "", asked: str = "") -> Any:
+    """A value with its strings changed, wherever they stand in it.
+
+    Args:
+        key: what the value is called, and ``asked`` what was said before it: the turn before a
+            turn, else its key.
+    """
     if isinstance(value, str):
-        return change(value)
+        return change(String(value, key, asked)) if key not in ("role", SCANNED) else value
     if isinstance(value, list):
-        return [_each_text(part, change) for part in value]
+        made = []
+        for part in value:
+            made.append(_each_string(part, change, key, asked))
+            said = part.get("content", part.get("value")) if isinstance(part, dict) else None
+            asked = said if isinstance(said, str) else asked
+        return made
     if isinstance(value, dict):
         return {
-            key: _each_text(part, change) if key in ("content", "text", "value") else part
-            for key, part in value.items()
+            name: _each_string(part, change, name, asked if name in _SPOKEN else name)
+            for name, part in value.items()
         }
     return value
 
 
+def _found(string: String, search: Search) -> list[Entity]:
+    return in_view_of(string.asked, string.text, search)
+
+
 def entities_of(record: dict[str, Any], search: Search) -> list[Entity]:
-    """What a record holds; spans count through its texts joined by newlines."""
+    """What a record holds; spans count through its strings joined by newlines, texts first."""
     found, offset = [], 0
-    for text in texts_of(record):
-        found += [Entity(e.start + offset, e.end + offset, e.type) for e in search(text)]
-        offset += len(text) + 1
+    for string in strings_of(record):
+        here = _found(string, search)
+        found += [Entity(e.start + offset, e.end + offset, e.type) for e in here]
+        offset += len(string.text) + 1
     return found
 
 
 def scrubbed(record: dict[str, Any], search: Search, replace: Replace) -> tuple[dict, Counter]:
-    """The record with its texts cleaned, and how many of each type were replaced."""
+    """The record with its strings cleaned, and how many of each type were replaced."""
     counts: Counter[str] = Counter()
 
-    def clean(text: str) -> str:
-        found = search(text)
+    def clean(string: String) -> str:
+        found = _found(string, search)
         counts.update(entity.type for entity in found)
-        return replaced(text, found, replace)
+        return replaced(string.text, found, replace)
 
-    made = {k: _each_text(v, clean) if k in TEXT_FIELDS else v for k, v in record.items()}
-    return made, counts
+    return _each_string(record, clean), counts
 
 
 def is_cleared(record: dict[str, Any]) -> bool:
@@ -192,7 +229,7 @@ def cleared_by_list(record: dict[str, Any], public: PublicContacts, source: str)
 
     ``source`` names the list. What a person has said about the record stays.
     """
-    holds = any(public.find(normalise(text).text) for text in texts_of(record))
+    holds = any(public.find(normalise(string.text).text) for string in strings_of(record))
     metadata = record.get("metadata") or {}
     if not holds or not isinstance(metadata, dict) or is_cleared(record):
         return record

@@ -12,6 +12,10 @@ _LISTS = Lists.beside(__file__)
 _EMAIL = compile_pattern(
     r"[A-Z0-9][A-Z0-9._%+'-]*@[A-Z0-9](?:[A-Z0-9-]*[A-Z0-9])?(?:\.[A-Z0-9-]+)*\.[A-Z]{2,24}\b"
 )
+# In any script: a part holds a letter that is not ASCII, or the one above would have found it.
+_EMAIL_ANY = compile_pattern(
+    r"[\pL\pN][\pL\pN._%+'-]*@(?:[\pL\pN](?:[\pL\pN-]*[\pL\pN])?\.)+(?:\pL{2,24}|xn--[A-Z0-9-]{2,59})"
+)
 # "at" and "dot" spelt out; where "point" is the dot, the at must be no English word.
 _PART = r"[A-Z0-9][A-Z0-9._%+-]*"
 _DOT = r"\s?(?:\[dot\]|\(dot\)|\{dot\}|\s(?:dot|punkt)\s)\s?"
@@ -33,7 +37,7 @@ def emails(text: str) -> list[Hit]:
     """E-mail addresses, also where "at" and "dot" are spelt out."""
     return [
         (*hit.span(), "EMAIL")
-        for pattern in (_EMAIL, *_EMAIL_SPOKEN)
+        for pattern in (_EMAIL, _EMAIL_ANY, *_EMAIL_SPOKEN)
         for hit in pattern.finditer(text)
         if not _IN_URL.search(text[max(0, hit.start() - 80) : hit.start()])
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 from stdnum import iban as iban_numbers
 from stdnum import luhn
@@ -22,54 +23,70 @@ _LISTS = Lists.beside(__file__)
 
 # --- numbers that check themselves ---------------------------------------------------------------
 
-_CARD = compile_pattern(r"\d(?:[ .-]{0,2}\d){12,}")
-# An issuer's first digits, and how many its cards have.
+# A number that checks itself may go on in the next line of a text that was wrapped.
+_CARD = compile_pattern(r"\d(?:[\s.-]{0,2}\d){11,}")
+_LENGTHS = range(19, 11, -1)  # ISO/IEC 7812
+# An issuer's first digits, and how many its cards have: a card's whatever stands beside it.
 _ISSUERS = (
     (re.compile(r"3[47]"), (15,)),
     (re.compile(r"3(?:0[0-59]|6|8|9)"), (14, 16, 19)),
     (re.compile(r"35(?:2[89]|[3-8])"), (16,)),
+    (re.compile(r"2131|1800"), (15,)),
     (re.compile(r"4"), (16, 13, 19)),
     (re.compile(r"2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)|5[1-5]"), (16,)),
+    (re.compile(r"5(?:018|020|038|[78]93)|6304|6390|67(?:59|6[1-3])"), (12,)),
     (re.compile(r"5[0678]|6"), (16, 19, 18, 17, 15, 14, 13)),
 )
+_CARD_SAID = _LISTS.compile(r"\b<card>\b[^.;!?]{0,60}$")
+_CARD_SAID_AFTER = _LISTS.compile(r"^[^;!?]{0,45}\b<card>\b")
+_OTHER_CARD = _LISTS.compile(r"\b<other_card>")
 
 
 def cards(text: str) -> list[Hit]:
     """Payment cards: an issuer's first digits and length, and Luhn's check digit.
 
-    A run of digits may hold more than the number, such as a date behind it: every group may begin
-    one, and it ends where a group ends.
+    Where the words say that it is a card, any issuer and any length that there may be. A run of
+    digits may hold more than the number, such as a date behind it: every group may begin one, and
+    it ends where a group ends.
     """
     found = []
     for run in _CARD.finditer(text):
         places = [run.start() + at for at, c in enumerate(run.group()) if c.isdigit()]
+        said = _card_is_said(text, *run.span())
         at = 0
-        while at + 13 <= len(places):
+        while at + 12 <= len(places):
             first = at == 0 or places[at] - places[at - 1] > 1
-            taken = _card_at(text, places[at : at + 19]) if first else 0
+            taken = _card_at(text, places[at : at + 20], said) if first else 0
             start, end = places[at], places[at + max(taken, 1) - 1] + 1
-            if taken and edges(text, start, end) and not is_thing(text, start):
+            if taken and edges(text, start, end) and (said or not is_thing(text, start)):
                 found.append((start, end, "CARD"))
             at += taken or 1
     return found
 
 
-def _card_at(text: str, places: list[int]) -> int:
+def _card_is_said(text: str, start: int, end: int) -> bool:
+    """Whether the words around a number call it a card's, and no gift card's."""
+    before, after = text[max(0, start - 80) : start], text[end : end + 60]
+    if _OTHER_CARD.search(before) or is_thing(text, start):
+        return False
+    return bool(_CARD_SAID.search(before) or _CARD_SAID_AFTER.search(after))
+
+
+def _card_at(text: str, places: list[int], said: bool) -> int:
     """How many of the digits at these places are a card's number, or 0."""
     digits = "".join(text[place] for place in places)
-    for begins, lengths in _ISSUERS:
-        if begins.match(digits):
-            for length in lengths:
-                whole = len(digits) == length or (
-                    len(digits) > length and places[length] - places[length - 1] > 1
-                )
-                if whole and luhn.is_valid(digits[:length]) and len(set(digits[:length])) > 1:
-                    return length
+    known = [lengths for begins, lengths in _ISSUERS if begins.match(digits)]
+    for length in chain(*known, _LENGTHS if said else ()):
+        whole = len(digits) == length or (
+            len(digits) > length and places[length] - places[length - 1] > 1
+        )
+        if whole and luhn.is_valid(digits[:length]) and len(set(digits[:length])) > 1:
+            return length
     return 0
 
 
 _IBAN_HEAD = compile_pattern(r"\b[A-Z] ?[A-Z] ?\d ?\d")
-_IBAN = compile_pattern(r"[A-Z] ?[A-Z] ?\d ?\d(?:[ ./-]{0,2}[A-Z0-9]){11,30}\b")
+_IBAN = compile_pattern(r"[A-Z] ?[A-Z] ?\d ?\d(?:[\s./-]{0,2}[A-Z0-9]){11,30}\b")
 
 
 def ibans(text: str) -> list[Hit]:
@@ -99,7 +116,7 @@ def _ends(group: str) -> Iterator[int]:
 
 def _valid_iban(value: str, said: bool) -> bool:
     """By country and check digits; where the word stands before it, check digits are enough."""
-    bare = re.sub(r"[ ./-]", "", value).upper()
+    bare = re.sub(r"[\s./-]", "", value).upper()
     if said and mod_97_10.is_valid(bare[4:] + bare[:4]):
         return True
     return bool(iban_numbers.is_valid(bare, check_country=False))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from compliance.patterns import compile_pattern
-from compliance.privacy.detectors import contacts, identifiers, secrets, telephones
+from compliance.privacy.detectors import contacts, identifiers, postal, secrets, telephones
 from compliance.privacy.detectors.surroundings import Hit, has_digit, has_number
 
 
@@ -58,5 +58,7 @@ DETECTORS = (
     Detector(contacts.ips, signs=(".", ":")),
     Detector(contacts.births, needs=lambda text: bool(contacts.BIRTH_SIGN.search(text))),
     Detector(telephones.phones, needs=has_number),
+    Detector(telephones.called, needs=telephones.speaks_of_calling),
     Detector(contacts.addresses, needs=contacts.maybe_address),
+    Detector(postal.postal_addresses, needs=postal.maybe_postal),
 )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import phonenumbers
 
 from compliance.patterns import Lists, compile_pattern
-from compliance.privacy.detectors.surroundings import Hit, edges, is_thing
+from compliance.privacy.detectors.surroundings import Hit, edges, has_number, is_thing
 
 _NUMBER = compile_pattern(
     r"(?:\+|\b00[ -]?)[1-9]\d{0,2}[ .-]?(?:\(0\)[ .-]?)?\(?\d{1,5}\)?(?:[ .-]{0,2}\d{1,9}){1,5}"
@@ -17,12 +18,31 @@ _NUMBER = compile_pattern(
     r"|\b\d{9,11}\b|\b\d{3}-\d{4}\b|\b\d{2}(?:[ .]\d{2}){3,4}\b|\b\d{2} \d{3} \d{2} \d{2}\b"
     r"|\b[5-9]\d{2}(?:[ .-]\d{2}){3}\b"
 )
+# Where words speak of calling, any groups of digits: a country's plan decides, not the form.
+_GROUPS = compile_pattern(r"(?:\+ ?)?\(?\d{1,14}\)?(?:[ ./-]{0,3}\(?\d{1,9}\)?){0,7}")
+_EXTENSION = r"(?: ?(?:x|ext\.?|extension) ?\d{1,5})?"
+_EXTENDED = re.compile(rf"{_EXTENSION}(?!\w)", re.IGNORECASE)
 _LISTS = Lists.beside(__file__)
 _CALL = _LISTS.compile(r"\b(?:<telephone>|<perhaps>)\b[^.;!?]{0,35}$")
-_SURELY_CALL = _LISTS.compile(r"\b<telephone>\b[^.;!?]{0,35}$")
+_SURELY_CALL = _LISTS.compile(r"\b(?:<telephone>)\b\.?[^.;!?\n]{0,35}\s*$|\b<answering_at>\s*$")
+_CALL_BEHIND = _LISTS.compile(
+    r"^(?:,|\)|-| is| was)*(?: [a-z']+){0,2}[ -]?(?:<telephone>|office)\b"
+)
 # Plans whose national numbers begin with 0, and some whose numbers do not.
 _WITH_0 = ("GB", "DE", "FR", "IT", "NL", "AT", "CH", "BE", "IE", "SE")
 _WITHOUT_0 = ("ES", "IT", "PT", "PL", "DK", "NO")
+# What is tried where words speak of calling.
+_SAID = (
+    *("US", "GB", "DE", "FR", "NL", "IT", "ES", "AU", "CH", "JP", "IN", "BR", "SE", "PL", "AT"),
+    *("BE", "IE", "PT", "DK", "NO", "FI", "CZ", "HU", "SA", "PH", "ZA", "NZ", "IS", "GR", "RO"),
+)
+
+
+_CALL_SIGN = _LISTS.compile(r"\b(?:<telephone>|<answering_at>|office)\b")
+
+
+def speaks_of_calling(text: str) -> bool:
+    return has_number(text) and bool(_CALL_SIGN.search(text))
 
 
 def phones(text: str) -> list[Hit]:
@@ -42,8 +62,48 @@ def phones(text: str) -> list[Hit]:
         if not said and (_money_or_date(text, end, value) or _GROUP_BEFORE.search(before)):
             continue
         if _plausible(value, said, bool(_SURELY_CALL.search(before))):
-            found.append((start, end, "PHONE"))
+            found.append((start, _extended(text, end), "PHONE"))
     return found
+
+
+def called(text: str) -> list[Hit]:
+    """Numbers of any plan, however they are grouped, where the words speak of calling."""
+    found = []
+    for hit in _GROUPS.finditer(text):
+        start, end = hit.span()
+        value = hit.group()
+        if not 7 <= sum(c.isdigit() for c in value) <= 15:
+            continue
+        whole = _extended(text, end)
+        before, after = text[max(0, start - 60) : start], text[whole : whole + 30]
+        behind = bool(_CALL_BEHIND.search(after))
+        if not (behind or _SURELY_CALL.search(before)):
+            continue
+        if is_thing(text, start) or _MONEY.search(before) or _money_or_date(text, end, value):
+            continue
+        alone = text[start - 1 : start].isalpha() and value.count("-") == 2
+        alone = alone or behind or whole > end or _stands_alone(text, start, end)
+        if alone and _of_a_plan(value):
+            found.append((start, whole, "PHONE"))
+    return found
+
+
+def _extended(text: str, end: int) -> int:
+    """Where a number ends with its extension: "x123"."""
+    extension = _EXTENDED.match(text, end)
+    return extension.end() if extension else end
+
+
+@lru_cache(maxsize=4096)
+def _of_a_plan(value: str) -> bool:
+    """Whether some plan has numbers like this one, with or without its area."""
+    digits = re.sub(r"\D", "", value)
+    if 7 <= len(digits) <= 9 and re.search(r"[ .-]", value):
+        return True  # a local number, which no plan can tell
+    if re.fullmatch(r"(?:00)?1?[2-9]\d{9}", digits):  # North America's; also areas not given out
+        return True
+    abroad = "+" + digits.removeprefix("00")
+    return _valid(value, *_SAID) or (value[0] in "+0" and _possible(abroad))
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
@@ -54,6 +114,7 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
 
 _DATE = re.compile(r"\d{1,4}[.\s/-]\d{1,2}[.\s/-]\d{2,4}$")
 _GROUP_BEFORE = re.compile(r"\d[ /]$")  # the end of a longer number
+_MONEY = re.compile(r"[$€£¥] ?$")
 _AMOUNT = ("%", "pounds", "dollars", "euros", "eur", "€", "shares", "units")
 
 
@@ -93,6 +154,7 @@ def _possible(value: str) -> bool:
     return number is not None and phonenumbers.is_possible_number(number)
 
 
+@lru_cache(maxsize=4096)
 def _parsed(value: str, plan: str | None) -> phonenumbers.PhoneNumber | None:
     try:
         return phonenumbers.parse(value, plan)

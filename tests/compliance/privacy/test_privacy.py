@@ -313,7 +313,7 @@ def test_a_turn_of_several_parts_is_scanned_and_cleaned():
     assert counts == {"EMAIL": 1}
 
 
-def test_metadata_is_left_alone_and_every_text_field_is_cleaned():
+def test_every_string_is_cleaned_metadata_too():
     mail = PLANTED["EMAIL"]
     record = {
         "prompt": [{"role": "user", "content": mail}],
@@ -323,7 +323,7 @@ def test_metadata_is_left_alone_and_every_text_field_is_cleaned():
     }
     made, _ = scrubbed(record, scan, placeholder)
     assert made["prompt"][0]["content"] == made["chosen"] == "[EMAIL]"
-    assert made["metadata"] == {"topic": mail}
+    assert made["metadata"] == {"topic": "[EMAIL]"}
 
 
 # --- what is trained on --------------------------------------------------------------------------
