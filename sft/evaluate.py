@@ -127,9 +127,10 @@ def read_probe(
     for row in rows(Path(source)):
         text = None if isinstance(row.value, Fault) else row.value.get("text")
         if not isinstance(text, str):
-            found = f"{row.value}: " if isinstance(row.value, Fault) else ""
+            found = f"; {row.value}" if isinstance(row.value, Fault) else ""
             raise InputError(
-                f'{source}, {row.place}: {found}a probe has one JSON object a line, {{"text": "…"}}'
+                f"{source}, {row.place}: a probe has one JSON object a line, "
+                f'{{"text": "…"}}{found}'
             )
         ids = tokenizer(text).input_ids[:max_length]
         if len(ids) > 1:

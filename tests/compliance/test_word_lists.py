@@ -15,8 +15,8 @@ LISTED = [file for file in FILES if file.stem != "normalise"]  # that one has ta
 
 def test_all_are_found_and_shipped():
     assert [file.stem for file in FILES] == [
-        "normalise",
-        *("contacts", "identifiers", "secrets", "surroundings", "telephones"),
+        *("normalise", "asked"),
+        *("contacts", "identifiers", "postal", "secrets", "surroundings", "telephones"),
         *("names", "clauses"),
     ]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -33,6 +33,8 @@ def test_every_list_is_used_and_every_list_that_is_named_is_there(file):
     named = set(re.findall(r"(?<!P)<([a-z_]+)>", "".join(map("".join, words.values()))))
     assert named <= words.keys()
     by_code = {name for name in words if f"<{name}>" in code or f'"{name}"' in code}
+    if "in _LISTS.words" in code:  # each list is a kind of thing, and all are tried
+        by_code = words.keys()
     assert words.keys() - named - by_code == set()
 
 
