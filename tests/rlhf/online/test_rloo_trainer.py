@@ -55,17 +55,17 @@ def test_a_cap_on_kl_holds(make_rloo):
 def test_a_rollout_that_raises_an_alarm_is_not_learned_from(make_rloo):
     trainer = make_rloo(max_steps=8)
     alarms, written_by = trainer.guard.watch.alarms, []
-    judged = trainer._judged
+    roll = trainer._roll
 
     def look(inputs):
         written_by.append(parameters(trainer))
-        return judged(inputs)
+        return roll(inputs)
 
     def once(now):  # the second rollout is refused the first time it is looked at
         refused = now.rollout == 1 and not trainer.guard.roll_backs
         return ["not this one"] if refused else alarms(now)
 
-    trainer._judged, trainer.guard.watch.alarms = look, once
+    trainer._roll, trainer.guard.watch.alarms = look, once
     trainer.train()
     first, refused, again = written_by
     assert any(not torch.equal(first[name], refused[name]) for name in first)
