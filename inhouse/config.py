@@ -270,7 +270,7 @@ def _build(stage: Stage, kinds: Sequence[type], values: dict[str, Any]) -> tuple
             if not missing:
                 raise
             raise InputError(f"{stage.command} needs --{missing[0]}") from None
-        except ValueError as error:  # TRL and transformers check combinations when built
+        except (ValueError, ImportError) as error:  # TRL and transformers check when built
             raise InputError(f"these settings do not go together: {error}") from None
     return tuple(built)
 

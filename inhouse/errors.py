@@ -8,7 +8,8 @@ names the value, what was expected, and the command that mends it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
@@ -29,3 +30,22 @@ def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     begun = [name for name in sorted(names) if word and name.startswith(word.lower())]
     like = begun or difflib.get_close_matches(word.lower(), sorted(names), n=1, cutoff=cutoff)
     return names[like[0]] if like else ""
+
+
+@contextmanager
+def refusals(what: str) -> Iterator[None]:
+    """What a library says no to while it builds something, in one line instead of a traceback.
+
+    A package that is not there, a value it does not take, parts that do not fit. Only around what
+    is built from a user's settings: inside training, the same errors are faults of ours.
+
+    Raises:
+        InputError: with the library's own words, which name the package or the value.
+    """
+    try:
+        yield
+    except (InputError, GateError):
+        raise
+    except (ImportError, ValueError, RuntimeError) as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{what} cannot be built with these settings: {said}") from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import datasets
 from transformers.trainer_utils import SaveStrategy
 
-from inhouse.errors import InputError
+from inhouse.errors import InputError, refusals
 from inhouse.generation.score import Calibration, Scorer, head_scores, template_hash
 from inhouse.models.load import Model, new_reward_model
 from inhouse.statistics import rate
@@ -48,15 +48,16 @@ def trainer_of(
     """
     heads = model.config.num_labels
     model.config.num_labels = 1  # TRL asks for one when it is built, and never looks again
-    trainer = SharedPromptsTrainer(
-        model=model,
-        args=training,
-        train_dataset=datasets.Dataset.from_list(
-            [{**row, "length": max(map(len, row.values()))} for row in rows]
-        ),
-        processing_class=tokenizer,
-        peft_config=lora,
-    )
+    with refusals("the trainer"):
+        trainer = SharedPromptsTrainer(
+            model=model,
+            args=training,
+            train_dataset=datasets.Dataset.from_list(
+                [{**row, "length": max(map(len, row.values()))} for row in rows]
+            ),
+            processing_class=tokenizer,
+            peft_config=lora,
+        )
     model.config.num_labels = heads
     return trainer
 

@@ -120,7 +120,8 @@ def main() -> None:
         return
 
     loop.start(training, run)
-    trainer = fit.trainer_of(model, [pair.row for pair in parts.train], tokenizer, training, lora)
+    rows = [pair.row for pair in parts.train]
+    trainer = fit.trainer_of(model, rows, tokenizer, training, lora)
     order_by_epoch(trainer)
     metrics = loop.train(trainer, run)
     model = trainer.accelerator.unwrap_model(trainer.model)

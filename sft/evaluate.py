@@ -129,8 +129,7 @@ def read_probe(
         if not isinstance(text, str):
             found = f"; {row.value}" if isinstance(row.value, Fault) else ""
             raise InputError(
-                f"{source}, {row.place}: a probe has one JSON object a line, "
-                f'{{"text": "…"}}{found}'
+                f'{source}, {row.place}: a probe has one JSON object a line, {{"text": "…"}}{found}'
             )
         ids = tokenizer(text).input_ids[:max_length]
         if len(ids) > 1:

@@ -24,7 +24,7 @@ from inhouse.config import (
     parse,
     setting,
 )
-from inhouse.errors import InputError
+from inhouse.errors import InputError, refusals
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -213,12 +213,15 @@ def new_trainer(
     from transformers import EarlyStoppingCallback
 
     from inhouse.models import sharding
+    from inhouse.training.data import check_evaluation
 
+    check_evaluation(training, data)
     sharding.begin(training)
     if patience:  # else a killed run would count from nought again when it goes on
         training.restore_callback_states_from_checkpoint = True
     held_out = datasets.Dataset.from_list(data.held_out_columns) if data.held_out else None
-    with tempfile.TemporaryDirectory() as unused:  # the trainer wants a folder before we have one
+    # The trainer wants a folder before we have one.
+    with tempfile.TemporaryDirectory() as unused, refusals("the trainer"):
         training.output_dir = unused
         return kind(
             model=model,

@@ -208,7 +208,7 @@ def _load(
             output_loading_info=True,
             **extra,
         )
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise InputError(f"cannot load a model from {name}: {first_line(error)}") from None
     except RuntimeError as error:
         if "ignore_mismatched_sizes" not in str(error):

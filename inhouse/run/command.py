@@ -16,18 +16,25 @@ class UpToDate(Exception):
     """The stage was already run with these settings and inputs."""
 
 
+# Undone when a command ends without a result: a folder that was claimed, and nothing put in it.
+on_refusal: list[Callable[[], None]] = []
+
+
 def command(main: Callable[[], None]) -> NoReturn:
     """Run a stage's ``main`` and turn how it ended into the suite's exit codes.
 
     0 done or up to date, 1 unexpected, 2 a gate said no, 3 something to mend first.
     """
     keep_freed_memory()
+    on_refusal.clear()
     try:
         main()
         leave_group()
     except UpToDate as done:
         print(f"up to date: {done}")
     except (InputError, GateError) as refusal:
+        for undo in on_refusal:
+            undo()
         print(f"error: {refusal}", file=sys.stderr)
         sys.exit(refusal.exit_code)
     except BrokenPipeError:  # `… | head` has read enough

@@ -19,7 +19,7 @@ from typing import Any
 from inhouse.config import RunOptions, Stage
 from inhouse.errors import InputError
 from inhouse.files import describe_input, write_json
-from inhouse.run.command import UpToDate, is_main_process
+from inhouse.run.command import UpToDate, is_main_process, on_refusal
 from inhouse.run.manifest import (
     BEGUN,
     CHECKPOINTS,
@@ -45,6 +45,7 @@ class Run:
     resumed: bool = False
     replace: bool = False
     lock: int | None = None
+    outermost: Path | None = None  # what was not there before this run claimed its folder
     began: float = field(default_factory=time.time)
 
     def path(self, name: str) -> Path:
@@ -59,6 +60,8 @@ class Run:
         """
         if not is_main_process():
             return
+        missing = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
+        self.outermost = missing[-1] if missing else None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except PermissionError as error:
@@ -78,6 +81,16 @@ class Run:
         else:
             identity = {"settings": self.settings, "inputs": self.inputs}
             write_json(self.path(BEGUN), {"stage": self.stage.name, **identity})
+            on_refusal.append(self.withdraw)
+
+    def withdraw(self) -> None:
+        """Give up a claim behind which nothing was made: the folder is as it was found."""
+        made = [path for path in self.folder.rglob("*") if path.is_file()]
+        if not self.resumed and made == [self.path(BEGUN)]:
+            self.path(BEGUN).unlink()
+            shutil.rmtree(self.path(CHECKPOINTS), ignore_errors=True)
+            if self.outermost is not None:
+                shutil.rmtree(self.outermost)
 
     def finish(
         self,

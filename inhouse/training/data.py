@@ -184,6 +184,21 @@ def split(
     return sides
 
 
+def check_evaluation(training: Any, data: TrainingData[Any]) -> None:
+    """Refuse to measure on what nobody held out.
+
+    Raises:
+        InputError: ``eval_strategy`` is set, and the split has nothing on its other side.
+    """
+    strategy = str(getattr(training.eval_strategy, "value", training.eval_strategy))
+    if strategy != "no" and not data.held_out:
+        raise InputError(
+            f"eval_strategy {strategy} measures on held-out records, and none of the "
+            f"{len(data.train)} of {data.source} is held out: raise --held_out_share, or leave "
+            "eval_strategy out"
+        )
+
+
 def conversation_of(record: Any) -> list[Message]:
     """The turns of a demonstration, or the prompt of any other record."""
     return record.messages if isinstance(record, Demonstration) else record.prompt

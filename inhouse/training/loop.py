@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inhouse.errors import refusals
 from inhouse.models import card, sharding
 from inhouse.models.load import save_model
 from inhouse.run import CHECKPOINTS, Run, is_main_process
@@ -26,7 +27,13 @@ def train(trainer: Trainer, run: Run) -> dict[str, Any]:
     checkpoint = trainer.args.resume_from_checkpoint or last_checkpoint(run.path(CHECKPOINTS))
     if checkpoint:
         print(f"going on from {checkpoint}")
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except (ImportError, ValueError, RuntimeError):
+        if trainer.lr_scheduler is not None:  # built last: what comes later is training itself
+            raise
+        with refusals("the optimiser or its schedule"):
+            raise
     logged: dict[str, Any] = {}
     for entry in trainer.state.log_history:
         logged |= entry

@@ -14,6 +14,7 @@ import datasets
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
+from inhouse.errors import refusals
 from inhouse.run import is_main_process
 from inhouse.training import memory
 from inhouse.training.batches import Rows
@@ -124,7 +125,7 @@ def count_parameters(model: Model, lora: LoraConfig | None = None) -> tuple[int,
         trained, whole = model.get_nb_trainable_parameters()
         return whole, trained
     if lora is not None:  # on a shell without weights: the model itself is left as it is
-        with torch.device("meta"):
+        with torch.device("meta"), refusals("the adapter"):
             model = get_peft_model(type(model)(model.config), copy.deepcopy(lora))
     every = list(model.parameters())
     return sum(p.numel() for p in every), sum(p.numel() for p in every if p.requires_grad)

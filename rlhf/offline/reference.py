@@ -269,7 +269,8 @@ def check_start(trainer: Any, logged: dict[str, list[float]]) -> float:
     Raises:
         InputError: more than rounding explains.
     """
-    rewards = {side: logged[f"rewards/{side}"][-1:] for side in ("chosen", "rejected")}
+    # get(), not []: TRL averages every list that is there, and one of no numbers ends the run.
+    rewards = {side: logged.get(f"rewards/{side}", [])[-1:] for side in ("chosen", "rejected")}
     gaps = {side: value[0] / trainer.beta for side, value in rewards.items() if value}
     args = trainer.args
     exact = trainer.model.dtype == torch.float32 and not (args.bf16 or args.fp16 or args.tf32)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import datasets
 
 from inhouse.config import Parsed, Stage
+from inhouse.errors import refusals
 from inhouse.models import sharding
 from inhouse.models.adapters import is_adapter, lora_config
 from inhouse.models.load import Model, load_tokenizer
@@ -18,7 +19,14 @@ from inhouse.records import Prompt
 from inhouse.run import Run
 from inhouse.training import loop, memory, plan, preflight
 from inhouse.training.batches import Rows
-from inhouse.training.data import Columns, Placed, TrainingData, longest, say
+from inhouse.training.data import (
+    Columns,
+    Placed,
+    TrainingData,
+    check_evaluation,
+    longest,
+    say,
+)
 from inhouse.training.options import check_settings, find_inputs, open_stage
 from inhouse.training.plan import count_parameters
 from inhouse.training.sampler import order_by_epoch
@@ -122,6 +130,7 @@ def load(
     Raises:
         InputError: the rows have tokens that the model has no embedding for, or would never learn.
     """
+    check_evaluation(training, data)
     lora = lora_config(model_args)
     model = reference.load(model_args, trainable=True)
     ids = [ids for row in data.columns for name, ids in row.items() if name.endswith("_ids")]
@@ -217,15 +226,16 @@ def make_trainer(
         sides: rows to train on, and those that are held out.
     """
     trained, held_out = (datasets.Dataset.from_list(rows) if rows else None for rows in sides)
-    return kind(
-        model=model,
-        ref_model=reference.load_live(model_args, training, lora),
-        args=training,
-        train_dataset=trained,
-        eval_dataset=held_out,
-        processing_class=tokenizer,
-        peft_config=lora,
-    )
+    with refusals("the trainer"):
+        return kind(
+            model=model,
+            ref_model=reference.load_live(model_args, training, lora),
+            args=training,
+            train_dataset=trained,
+            eval_dataset=held_out,
+            processing_class=tokenizer,
+            peft_config=lora,
+        )
 
 
 def train(

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase, ProgressCallback
 from inhouse import run as runs
 from inhouse.chat import prompt_ids, text_of
 from inhouse.config import Parsed, Stage
-from inhouse.errors import InputError
+from inhouse.errors import InputError, refusals
 from inhouse.files import write_atomically
 from inhouse.generation.score import Calibration
 from inhouse.models.adapters import is_adapter, lora_config
@@ -103,7 +103,8 @@ def learn(stage: Stage, parsed: Parsed, cast: Callable[[Start], Cast]) -> None:
         return
 
     loop.start(training, run)
-    trainer = players.trainer(datasets.Dataset.from_list(prompts))
+    with refusals("the trainer"):
+        trainer = players.trainer(datasets.Dataset.from_list(prompts))
     metrics = train(trainer, run, steps)
     trainer.settle(prompts)
     write_results(trainer.guard, run)

@@ -1,5 +1,6 @@
 """What a user may get wrong: exit 3, file, line, field, the way out; nothing written or lost."""
 
+import importlib.util
 import json
 import os
 from pathlib import Path
@@ -252,6 +253,30 @@ def test_weights_that_are_missing_are_not_made_up(sft, copy_of_tiny):
     del weights["model.layers.1.mlp.up_proj.weight"]
     save_file(weights, path, metadata={"format": "pt"})
     sft(model=copy_of_tiny, says=[str(copy_of_tiny), "up_proj"])
+
+
+# --- what a library says no to -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--attn_implementation", "flash_attention_7"], ["flash_attention_7"]),
+        (["--report_to", "wandb"], ["pip install wandb"]),
+        (["--use_peft", "--lora_target_modules", "c_attn"], ["c_attn"]),
+        (["--per_device_train_batch_size", "0"], ["per_device_train_batch_size is 0"]),
+        (["--gradient_accumulation_steps", "0"], ["gradient_accumulation_steps is 0"]),
+        (["--num_train_epochs", "0"], ["num_train_epochs is 0"]),
+        (["--optim", "adamw_bnb_8bit"], ["optimiser", "bitsandbytes"]),  # said at the first step
+        (["--eval_strategy", "epoch", "--held_out_share", "1e-9"], ["--held_out_share"]),
+    ],
+    ids=lambda value: value[-2] if len(value) > 1 and value[-1][0].isdigit() else value[-1],
+)
+def test_what_cannot_be_built_is_said_in_a_line_and_leaves_no_folder(sft, words, says):
+    for name in ("wandb", "bitsandbytes"):
+        if name in says[-1] and importlib.util.find_spec(name):
+            pytest.skip(f"{name} is installed here, so nothing is refused")
+    sft(*words, says=says)
 
 
 # --- the folder to write to -------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The reference: what it is known by, its log-probabilities on disk, the check before step 1."""
 
+import collections
 import inspect
 import json
 from types import SimpleNamespace
@@ -201,6 +202,12 @@ def test_the_gap_is_held_to_what_rounding_explains(tiny_model, gap, setting, hel
 def test_kto_may_have_one_kind_of_verdict_in_a_batch(tiny_model):
     logged = {"rewards/chosen": [0.00001], "rewards/rejected": []}
     assert check_start(trainer_at_start(tiny_model), logged) == pytest.approx(0.0001)
+
+
+def test_looking_at_the_start_adds_no_list_to_what_trl_averages(tiny_model):
+    logged = collections.defaultdict(list, {"rewards/chosen": [0.0]})  # as TRL's own is
+    assert check_start(trainer_at_start(tiny_model), logged) == 0
+    assert set(logged) == {"rewards/chosen"}
 
 
 # --- whole runs -------------------------------------------------------------------------------
