@@ -94,11 +94,6 @@ def check_arguments(arguments: ModelConfig, training: Any, *, may_quantise: bool
     Raises:
         InputError: remote code, quantisation, no model, or a folder that is none.
     """
-    for key in ("per_device_train_batch_size", "gradient_accumulation_steps"):
-        if getattr(training, key) < 1:
-            raise InputError(f"{key} is {getattr(training, key)}: give 1 or more")
-    if training.max_steps <= 0 and training.num_train_epochs <= 0:
-        raise InputError(f"num_train_epochs is {training.num_train_epochs}: give more than 0")
     if training.trust_remote_code:
         raise InputError("trust_remote_code is never allowed: models run transformers' own code")
     for key, default in NOT_YET.items():

@@ -19,7 +19,7 @@ from typing import Any
 from inhouse.config import RunOptions, Stage
 from inhouse.errors import InputError
 from inhouse.files import describe_input, write_json
-from inhouse.run.command import UpToDate, is_main_process, on_refusal
+from inhouse.run.command import UpToDate, is_main_process
 from inhouse.run.manifest import (
     BEGUN,
     CHECKPOINTS,
@@ -81,12 +81,11 @@ class Run:
         else:
             identity = {"settings": self.settings, "inputs": self.inputs}
             write_json(self.path(BEGUN), {"stage": self.stage.name, **identity})
-            on_refusal.append(self.withdraw)
 
     def withdraw(self) -> None:
         """Give up a claim behind which nothing was made: the folder is as it was found."""
         made = [path for path in self.folder.rglob("*") if path.is_file()]
-        if not self.resumed and made == [self.path(BEGUN)]:
+        if is_main_process() and not self.resumed and made == [self.path(BEGUN)]:
             self.path(BEGUN).unlink()
             shutil.rmtree(self.path(CHECKPOINTS), ignore_errors=True)
             if self.outermost is not None:

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 from inhouse.errors import refusals
 from inhouse.models import card, sharding
 from inhouse.models.load import save_model
-from inhouse.run import CHECKPOINTS, Run, is_main_process
+from inhouse.run import CHECKPOINTS, Run, is_main_process, on_refusal
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
 
 
 def start(training: TrainingArguments, run: Run) -> None:
-    """Claim the run's folder; checkpoints go to it from here on."""
+    """Claim the run's folder, until training is refused; checkpoints go to it from here on."""
     run.start()
+    on_refusal.append(run.withdraw)
     training.output_dir = str(run.path(CHECKPOINTS))
 
 

@@ -81,6 +81,7 @@ def find_inputs(
     if model_args.model_name_or_path is None and stage.name != "sft":
         mend = f"run `python -m sft --run_dir {campaign}` first"
         model_args.model_name_or_path = str(require(campaign / "sft", mend))
+    check_sizes(training)
     check_arguments(model_args, training, may_quantise=may_quantise)
     assert model_args.model_name_or_path is not None  # refused, else
     found: dict[str, str | Path] = {
@@ -88,6 +89,19 @@ def find_inputs(
         "dataset_name": dataset_name or require(campaign / stage.reads, stage.mend),
     }
     return found | {name: path for name, path in named.items() if path}
+
+
+def check_sizes(training: Any) -> None:
+    """Refuse a training of nothing.
+
+    Raises:
+        InputError: names the key and its least value.
+    """
+    for key in ("per_device_train_batch_size", "gradient_accumulation_steps"):
+        if getattr(training, key) < 1:
+            raise InputError(f"{key} is {getattr(training, key)}: give 1 or more")
+    if training.max_steps <= 0 and training.num_train_epochs <= 0:
+        raise InputError(f"num_train_epochs is {training.num_train_epochs}: give more than 0")
 
 
 def open_stage(stage: Stage, parsed: Parsed, inputs: dict[str, str | Path]) -> Run:
