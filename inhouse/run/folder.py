@@ -45,7 +45,7 @@ class Run:
     resumed: bool = False
     replace: bool = False
     lock: int | None = None
-    outermost: Path | None = None  # what was not there before this run claimed its folder
+    made_for_it: list[Path] = field(default_factory=list)  # not there before; the innermost first
     began: float = field(default_factory=time.time)
 
     def path(self, name: str) -> Path:
@@ -60,8 +60,8 @@ class Run:
         """
         if not is_main_process():
             return
-        missing = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
-        self.outermost = missing[-1] if missing else None
+        places = (self.folder, *self.folder.parents)
+        self.made_for_it = [place for place in places if not place.exists()]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except PermissionError as error:
@@ -88,8 +88,10 @@ class Run:
         if is_main_process() and not self.resumed and made == [self.path(BEGUN)]:
             self.path(BEGUN).unlink()
             shutil.rmtree(self.path(CHECKPOINTS), ignore_errors=True)
-            if self.outermost is not None:
-                shutil.rmtree(self.outermost)
+            for place in self.made_for_it:  # from within; others may have put something there
+                if any(place.iterdir()):
+                    return
+                place.rmdir()
 
     def finish(
         self,

@@ -476,3 +476,37 @@ def test_verify_and_show_say_no_as_commands(run_command, tmp_path):
     assert empty.returncode == 3 and "no finished stage" in empty.stderr
     usage = run_command("inhouse.run", "look", str(tmp_path))
     assert usage.returncode == 3 and "usage:" in usage.stderr
+
+
+# --- a claim that is given up -------------------------------------------------------------------
+
+
+def claimed(tmp_path) -> runs.Run:
+    raw = tmp_path / "raw.jsonl"
+    raw.write_text("{}\n")
+    run = open_run(STAGE, RunOptions(run_dir=str(tmp_path / "a" / "b")), {}, {"dataset_name": raw})
+    run.start()
+    return run
+
+
+def test_a_claim_that_is_given_up_leaves_no_folder(tmp_path):
+    run = claimed(tmp_path)
+    run.path("checkpoints").mkdir()
+    run.withdraw()
+    assert not (tmp_path / "a").exists()
+
+
+def test_giving_up_a_claim_touches_nothing_of_the_other_stages(tmp_path):
+    run = claimed(tmp_path)
+    other = tmp_path / "a" / "b" / "cache" / "reference.json"
+    other.parent.mkdir()
+    other.write_text("mine")
+    run.withdraw()
+    assert other.read_text() == "mine" and not run.folder.exists()
+
+
+def test_a_folder_with_results_in_it_is_not_given_up(tmp_path):
+    run = claimed(tmp_path)
+    run.path("model.safetensors").write_text("weights")
+    run.withdraw()
+    assert run.path("model.safetensors").exists() and run.path(BEGUN).exists()
