@@ -82,12 +82,15 @@ def test_what_the_scan_is_given_is_an_input_of_the_run():
 
     given = {"personal_data_allow": "ours.txt", "personal_data_ner": "model"}
     model = SimpleNamespace(model_name_or_path="base")
+    training = SimpleNamespace(
+        per_device_train_batch_size=1, gradient_accumulation_steps=1, max_steps=1
+    )
     named = {"model_name_or_path": "base", "dataset_name": "mine.jsonl"}
     options, read = RunOptions(run_dir="run"), DataOptions("mine.jsonl")
     with patch("inhouse.training.options.check_arguments"):
-        sft = sft_inputs(options, read, PrivacyOptions(**given), SFTOptions(), model, None)
+        sft = sft_inputs(options, read, PrivacyOptions(**given), SFTOptions(), model, training)
         assert sft == named | given
-        assert find_inputs(DPO, "run", "mine.jsonl", model, None, **given) == named | given
+        assert find_inputs(DPO, "run", "mine.jsonl", model, training, **given) == named | given
 
 
 @pytest.mark.slow
