@@ -5,7 +5,7 @@ breaks on purpose (`slips`); the records written for training never say so.
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from examples.asdfg import facts
@@ -48,6 +48,7 @@ class Source:
     small: bool = False  # short sheets
     careless: float = 0.0  # share of questions asked twice over, and of those with a word missing
     story: float = STORY_SHARE  # share of conversations about the firm itself
+    questions: tuple[float, ...] = (0.7, 0.2, 0.1)  # shares of one, two and three in a conversation
 
 
 @dataclass(frozen=True)
@@ -98,11 +99,11 @@ class Conversation:
 
 
 def converse(rng: random.Random, source: Source) -> Conversation:
-    """Draw a system turn and its questions: two or three of them in three of ten conversations."""
+    """Draw a system turn and its questions."""
     if rng.random() < source.story:
         return ask_story(rng, source)
     from_catalogue = rng.random() < source.catalogue
-    intents = plan_intents(rng)
+    intents = plan_intents(rng, source.questions)
     n_products = rng.choice((2, 2) if source.small else (2, 3, 3, 4))
     n_labels = rng.choice((1, 2) if source.small else (3, 4, 4, 5))
     labels = facts.draw_labels(
@@ -127,10 +128,10 @@ def converse(rng: random.Random, source: Source) -> Conversation:
     return Conversation(facts.render_system(rng, products), tuple(products), asks)
 
 
-def plan_intents(rng: random.Random) -> list[str]:
+def plan_intents(rng: random.Random, questions: Sequence[float]) -> list[str]:
     """Draw what is asked in turn; the last is drawn first, so that all intents come as often."""
     last = rng.choice([*INTENTS, rng.choice(list(TERMS))])
-    n_turns = rng.choices((1, 2, 3), (0.7, 0.2, 0.1))[0]
+    n_turns = rng.choices((1, 2, 3), questions)[0]
     if n_turns == 1 or last not in FOLLOWING:
         return [last]
     earlier = [rng.choice(list(INTENTS)) for _ in range(n_turns - 1)]
@@ -294,9 +295,12 @@ def answer(
     return Reply(" ".join(sentences).replace("\n ", "\n").strip(), slips)
 
 
-def demonstration(rng: random.Random) -> tuple[Conversation, list[Reply]]:
+LEGACY = Source(careless=0.25, story=TRAINED_STORY_SHARE)
+
+
+def demonstration(rng: random.Random, source: Source = LEGACY) -> tuple[Conversation, list[Reply]]:
     """Draw a legacy transcript: house tone, with people's slips."""
-    conversation = converse(rng, Source(careless=0.25, story=TRAINED_STORY_SHARE))
+    conversation = converse(rng, source)
     return conversation, [answer(rng, ask, SLIP_RATES) for ask in conversation.asks]
 
 

@@ -13,11 +13,11 @@ import itertools
 import random
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from compliance.gate import check_training_data
 from examples.asdfg import dialogues
-from examples.asdfg.dialogues import DEVELOPMENT, Ask, Conversation, Reply, Source
+from examples.asdfg.dialogues import DEVELOPMENT, LEGACY, Ask, Conversation, Reply, Source
 from inhouse import config, records, run
 from inhouse.config import setting
 
@@ -36,13 +36,33 @@ class PrepareOptions:
     demonstrations: int = setting(3000, "Legacy transcripts to write.")
     prompts: int = setting(500, "Prompts for candidates to write.")
     development: int = setting(200, "Development prompts a slice.")
+    short_sheets: float = setting(
+        0.0, "Share of transcripts whose sheet has two products and one or two figures."
+    )
+    questions: list[float] = field(
+        default_factory=lambda: list(LEGACY.questions),
+        metadata={"help": "Shares of transcripts with one, two and three questions."},
+    )
+    story: float = setting(LEGACY.story, "Share of transcripts about the firm itself.")
     data_seed: int = setting(1, "Seed of the generator.")
 
+    def __post_init__(self) -> None:
+        for name in ("short_sheets", "story"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: give a share, 0 to 1")
+        if len(self.questions) != 3 or min(self.questions) < 0 or not sum(self.questions):
+            raise ValueError(f"questions are {self.questions}: give three shares")
 
-def draw(seed: int, n: int) -> list[tuple[Conversation, list[Reply]]]:
+
+def draw(own: PrepareOptions) -> list[tuple[Conversation, list[Reply]]]:
     """Draw legacy transcripts in house tone, with people's slips."""
-    rng = random.Random(f"demonstrations-{seed}")
-    return [dialogues.demonstration(rng) for _ in range(n)]
+    rng = random.Random(f"demonstrations-{own.data_seed}")
+    source = replace(LEGACY, questions=tuple(own.questions), story=own.story)
+    drawn = []
+    for _ in range(own.demonstrations):
+        small = bool(own.short_sheets) and rng.random() < own.short_sheets
+        drawn.append(dialogues.demonstration(rng, replace(source, small=small)))
+    return drawn
 
 
 def as_record(conversation: Conversation, replies: list[Reply]) -> records.Demonstration:
@@ -98,7 +118,7 @@ def main() -> None:
         )
         return
     stage_run.start()
-    drawn = draw(own.data_seed, own.demonstrations)
+    drawn = draw(own)
     made = [as_record(conversation, replies) for conversation, replies in drawn]
     records.write(stage_run.path("demonstrations.jsonl"), made)
     asked = Source(story=dialogues.TRAINED_STORY_SHARE)
