@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from compliance.rules.house_rules import HouseRules
 from inhouse import chat
 from inhouse.generation import sample
+from inhouse.generation.perplexity import perplexity, read_texts
 from inhouse.generation.sample import Reply, log_probabilities
 from inhouse.generation.score import Scorer
 from inhouse.judge import states_facts
+from inhouse.models.folder import context_length
 from inhouse.models.load import load_causal_lm, load_tokenizer
 from inhouse.records import Journal, Message, Output, Prompt, content_id, plain
 from inhouse.run import Run
-from review.summary import HELD_OUT, STORY, STORY_GREEDY
+from review.summary import HELD_OUT, PROMPTED, STORY, STORY_GREEDY
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -105,6 +107,21 @@ def answer_all(
                 outputs = outputs_of(said, drift, asked, known, rules, scorer)
                 journal.append(output for output in outputs if output.id not in done)
     return journal.finish()
+
+
+def perplexities(folders: dict[str, str | Path], source: str) -> dict[str, float]:
+    """Each model's perplexity on general text; what one is told changes nothing of it.
+
+    Raises:
+        InputError: the text cannot be read.
+    """
+    tokenizer, found = load_tokenizer(str(folders["sft"])), dict[str, float]()
+    for name, folder in folders.items():
+        if name != PROMPTED:
+            model = load_causal_lm(str(folder))
+            texts = read_texts(tokenizer, source, context_length(model.config))
+            found[name] = perplexity(model, texts, tokenizer.pad_token_id)
+    return found
 
 
 def ask(

@@ -63,6 +63,11 @@ class ReviewOptions:
     instructions: str | None = setting(
         None, f"What {PROMPTED} is told above every system turn: a text file."
     )
+    general_text: str | None = setting(
+        None,
+        'General text, one {"text": "…"} a line: each model\'s perplexity on it shows what was '
+        "forgotten.",
+    )
     judge: str | None = setting(
         None, "A standard that nothing was optimised on, as module:function."
     )
@@ -125,6 +130,8 @@ def main() -> None:
     summary |= counting.summarise(outputs, list(folders), rules, judge)
     if told:
         summary["prompt_tokens_saved"] = answer.tokens_of(told, str(folders["sft"]))
+    if own.general_text:
+        summary["general_perplexity"] = answer.perplexities(folders, own.general_text)
     write_json(run.path("summary.json"), summary)
     provenance = {"inputs": run.inputs, "rules": rules.hash, "note": own.note, "told": told}
     provenance["opening"] = story[0].prompt if story else None
@@ -145,7 +152,9 @@ def find_inputs(
     """What is read, by the setting that names it; the reward model too, if one is done."""
     inputs: dict[str, str | Path] = {**folders, "house_rules": own.house_rules}
     inputs |= {f"dataset_name {n}": source for n, source in enumerate(sources, start=1)}
-    inputs |= {k: v for k in ("story_prompts", "instructions") if (v := getattr(own, k))}
+    inputs |= {
+        k: v for k in ("story_prompts", "instructions", "general_text") if (v := getattr(own, k))
+    }
     if (campaign / "reward" / runs.MANIFEST).is_file():
         inputs["reward"] = campaign / "reward"
     return inputs

@@ -164,10 +164,21 @@ def print_table(summary: dict[str, Any]) -> None:
     if any("hidden_standard" in measured for measured in summary["models"].values()):
         preferred = [summary["models"][name].get("hidden_standard") for name in names]
         row("hidden_standard", list(map(shown_rate, preferred)))
+    if known := summary.get("general_perplexity"):
+        row("general text", [shown_perplexity(known, name) for name in names])
     for key in ("mean_tokens", "kl_to_sft"):
         row(key, [f"{summary['models'][name][key]:.2f}" for name in names])
     n, seeds = summary["n_prompts"], len(summary["seeds"])
     print(f"{n} held-out prompts, {seeds} seed(s), temperature {summary['temperature']}\n")
+
+
+def shown_perplexity(known: dict[str, float], name: str) -> str:
+    """``12.34 (x 1.02)``, the ratio to the base's, or a dash for one that was not measured."""
+    if name not in known:
+        return "–"
+    return f"{known[name]:.2f}" + (
+        f" (x {known[name] / known['base']:.2f})" if "base" in known else ""
+    )
 
 
 def shown_rate(value: dict[str, float] | None, bounds: bool = True) -> str:

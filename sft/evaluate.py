@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from inhouse import plots
-from inhouse.errors import InputError
 from inhouse.files import write_atomically
-from inhouse.reading.rows import rows
-from inhouse.reading.strict_json import Fault
+from inhouse.generation.perplexity import read_texts
 from inhouse.run import is_main_process
 from inhouse.training.plan import length_classes
 from sft.prepare import Row, topic_of
@@ -113,30 +111,13 @@ def plot(path: Path, lengths: Sequence[int], log: Sequence[dict[str, Any]]) -> N
 def read_probe(
     tokenizer: PreTrainedTokenizerBase, source: str | None, max_length: int | None
 ) -> list[dict[str, list[int]]]:
-    """General text as rows in which every token counts, cut to ``max_length``.
-
-    Plain text, without the chat template: what the base was trained on. One JSON object a line
-    with ``text``. No source is no rows.
+    """General text as rows in which every token counts. No source is no rows.
 
     Raises:
-        InputError: a line without text, or nothing long enough to have a loss.
+        InputError: as :func:`inhouse.generation.perplexity.read_texts` does.
     """
-    if source is None:
-        return []
-    made = []
-    for row in rows(Path(source)):
-        text = None if isinstance(row.value, Fault) else row.value.get("text")
-        if not isinstance(text, str):
-            found = f"; {row.value}" if isinstance(row.value, Fault) else ""
-            raise InputError(
-                f'{source}, {row.place}: a probe has one JSON object a line, {{"text": "…"}}{found}'
-            )
-        ids = tokenizer(text).input_ids[:max_length]
-        if len(ids) > 1:
-            made.append({"input_ids": ids, "labels": ids})
-    if not made:
-        raise InputError(f"{source} holds no text of two tokens or more: nothing to probe with")
-    return made
+    texts = read_texts(tokenizer, source, max_length) if source else []
+    return [{"input_ids": ids, "labels": ids} for ids in texts]
 
 
 def perplexity(trainer: SFTTrainer, rows: Sequence[dict[str, list[int]]]) -> float:
