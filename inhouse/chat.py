@@ -9,14 +9,19 @@ beginning-of-sequence token, or a system turn nobody wrote).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import jinja2
+from typing import TYPE_CHECKING, Any, overload
 
 from inhouse.errors import InputError
 from inhouse.records import Message, plain
+from inhouse.special_tokens import (
+    CLOSED_THOUGHT,
+    OPENED_THOUGHT,
+    control_tokens,
+    end_of_reply,
+    written,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -42,61 +47,62 @@ class Rendered:
         return [token if counts else IGNORED for token, counts in pairs]
 
 
-def check_tokenizer(tokenizer: PreTrainedTokenizerBase, source: str) -> None:
-    """Refuse a tokenizer that cannot be trained with safely.
-
-    Raises:
-        InputError: no chat template, no end token, or padding that hides the end token.
-    """
-    if not tokenizer.chat_template:
-        raise InputError(
-            f"the tokenizer in {source} has no chat template: add chat_template.jinja to it"
-        )
-    if tokenizer.eos_token_id is None:
-        raise InputError(f"the tokenizer in {source} has no end token (eos_token)")
-    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
-        raise InputError(
-            f"the tokenizer in {source} pads with {tokenizer.pad_token!r}, which is its end token "
-            "or nothing: a model trained so never learns to stop. Set pad_token to a token that "
-            "no text uses"
-        )
+class _Differs(InputError):
+    """A conversation whose replies cannot all be taught in one rendering."""
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
     """Token ids of a conversation that waits for the assistant. Shape: (tokens,)."""
-    return _render(tokenizer, messages, add_generation_prompt=True)
+    return _ids(tokenizer, _text(tokenizer, messages, add_generation_prompt=True))
 
 
-def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> Rendered:
-    """A whole conversation with every assistant turn supervised that is to be learned.
+def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[Rendered]:
+    """A conversation with every assistant turn supervised that is to be learned.
+
+    One rendering, where the template writes each turn the same whatever follows it. One for each
+    reply, with only that one supervised, where it does not: templates for models that think take
+    the thoughts out of earlier turns, and the prompt of a reply is what stood before it then.
 
     Raises:
         InputError: the template renders a prompt otherwise alone than before its reply, so that
             what is trained would differ from what is asked; or it ends a reply without the end
             token, so that the model would never learn to stop; or it begins the text twice.
     """
-    ids = _render(tokenizer, messages)
+    try:
+        return [_render_whole(tokenizer, messages)]
+    except _Differs:
+        made = []
+        for turn in _learned(messages):
+            before, reply = reply_ids(tokenizer, messages[:turn], messages[turn])
+            supervised = [False] * len(before) + [True] * len(reply)
+            made.append(Rendered(before + reply, supervised))
+        return made
+
+
+def _render_whole(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> Rendered:
+    ids = _ids(tokenizer, _text(tokenizer, messages))
     _check_beginning(tokenizer, ids)
     supervised = [False] * len(ids)
-    for turn, message in enumerate(messages):
-        if message.role != "assistant" or not message.train:
-            continue
+    for turn in _learned(messages):
         before = prompt_ids(tokenizer, messages[:turn])
-        end = _end_of_turn(tokenizer, ids, messages, turn)
-        _check_reply(tokenizer, before, ids, end, turn)
+        last = turn + 1 == len(messages)
+        alone = ids if last else _ids(tokenizer, _text(tokenizer, messages[: turn + 1]))
+        end = _end(tokenizer, alone, len(before))
+        if alone[: len(before)] != before or end is None or ids[:end] != alone[:end]:
+            raise _Differs(f"turn {turn + 1} is rendered otherwise when more turns follow")
         supervised[len(before) : end] = [True] * (end - len(before))
     return Rendered(ids, supervised)
+
+
+def _learned(messages: Sequence[Message]) -> list[int]:
+    return [at for at, turn in enumerate(messages) if turn.role == "assistant" and turn.train]
 
 
 def reply_ids(
     tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message], reply: Message
 ) -> tuple[list[int], list[int]]:
     """Token ids of the prompt and of the reply behind it. Shapes: (prompt,) and (reply,)."""
-    rendered = render(tokenizer, [*prompt, reply])
-    start = len(prompt_ids(tokenizer, prompt))
-    # What a template writes after the end token (a newline, mostly) is never sampled: cut it.
-    end = len(rendered.ids) - rendered.supervised[::-1].index(True)
-    return rendered.ids[:start], rendered.ids[start:end]
+    return replies_ids(tokenizer, [(prompt, reply)])[0]
 
 
 def replies_ids(
@@ -104,26 +110,66 @@ def replies_ids(
 ) -> list[tuple[list[int], list[int]]]:
     """:func:`reply_ids` of many (prompt, reply) at once, several times faster.
 
-    Only the last turn of each is checked, which is the one that is read.
+    What a template writes behind the end token (a newline, mostly) is never sampled: it is cut.
     """
     if not conversations:
         return []
-    wholes = _render_all(tokenizer, [[*prompt, reply] for prompt, reply in conversations])
+    wholes = _texts(tokenizer, [[*prompt, reply] for prompt, reply in conversations])
     keys = [tuple((turn.role, turn.content) for turn in prompt) for prompt, _ in conversations]
     prompts = dict(zip(keys, (prompt for prompt, _ in conversations), strict=True))
-    rendered = _render_all(tokenizer, list(prompts.values()), add_generation_prompt=True)
-    befores = dict(zip(prompts, rendered, strict=True))
+    asked = _texts(tokenizer, list(prompts.values()), add_generation_prompt=True)
+    befores = dict(zip(prompts, zip(asked, _ids(tokenizer, asked), strict=True), strict=True))
     made = []
-    for key, ids in zip(keys, wholes, strict=True):
-        before, end = befores[key], _last_end(tokenizer, ids)
+    for key, whole, ids in zip(keys, wholes, _ids(tokenizer, wholes), strict=True):
+        text, before = befores[key]
         _check_beginning(tokenizer, ids)
-        _check_reply(tokenizer, before, ids, end, len(key))
-        made.append((ids[: len(before)], ids[len(before) : end]))
+        behind = _behind(tokenizer, text, before, whole, ids)
+        end = _end(tokenizer, behind, 0)
+        if end is None:
+            raise InputError(
+                f"the chat template writes no end token behind the reply in turn {len(key) + 1}: a "
+                "model trained so never learns to stop. Change the template"
+            )
+        made.append((before, behind[:end]))
     return made
 
 
-def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
-    """How many leading tokens two renderings share."""
+def _behind(
+    tokenizer: PreTrainedTokenizerBase, asked: str, before: list[int], whole: str, ids: list[int]
+) -> list[int]:
+    """What a model that was asked with a prompt has to write for a conversation to come of it.
+
+    Mostly the ids behind the prompt's. Where prompt and reply grow together into other tokens, the
+    reply has tokens of its own, as it is written behind the prompt's; and where only the prompt
+    opens a thought, the reply closes it.
+
+    Args:
+        asked: the prompt, as text. ``before`` are its ids, Shape: (prompt,)
+        whole: the conversation, as text. ``ids`` are its ids, Shape: (tokens,)
+
+    Raises:
+        InputError: the conversation does not begin with the prompt.
+    """
+    if ids[: len(before)] == before:
+        return ids[len(before) :]
+    shared = common_prefix(asked, whole)
+    rest = whole[shared:]
+    if asked[shared:].strip() == OPENED_THOUGHT:
+        return _ids(tokenizer, f"\n{CLOSED_THOUGHT}\n\n{rest}")
+    behind = _ids(tokenizer, rest)
+    if shared != len(asked) or tokenizer.decode(before + behind) != tokenizer.decode(ids):
+        at = common_prefix(before, ids)
+        raise InputError(
+            "the chat template renders the prompt otherwise than the prompt with its reply: "
+            f"they part at token {at} ({tokenizer.decode(before[at : at + 5])!r} against "
+            f"{tokenizer.decode(ids[at : at + 5])!r}). The template must render a prompt the "
+            "same way with and without its reply"
+        )
+    return behind
+
+
+def common_prefix(left: Sequence[int] | str, right: Sequence[int] | str) -> int:
+    """How many leading tokens, or characters, two renderings share."""
     pairs = zip(left, right, strict=False)
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
@@ -135,6 +181,15 @@ def text_of(
     text = tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
     assert isinstance(text, str)  # several rows would give a list
     return text
+
+
+def said(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
+    """What a sampled reply tells the user: without control tokens, and without its thought."""
+    text = text_of(tokenizer, ids, skip_special_tokens=True)
+    template = str(tokenizer.chat_template)
+    if CLOSED_THOUGHT in template or OPENED_THOUGHT in template:
+        text = text.rpartition(CLOSED_THOUGHT)[2].partition(OPENED_THOUGHT)[0]
+    return text.strip()
 
 
 def show_supervised(
@@ -152,50 +207,36 @@ def show_supervised(
     return "".join(parts)
 
 
-def control_tokens(tokenizer: PreTrainedTokenizerBase) -> set[str]:
-    """The tokens that a template writes and no text may hold.
-
-    ``all_special_tokens`` has only those with a name; Llama's turn headers, for one, are special
-    in the vocabulary and named nowhere.
-    """
-    added = tokenizer.added_tokens_decoder.values()
-    return {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
-
-
-def _render(
+def _text(
     tokenizer: PreTrainedTokenizerBase,
     messages: Sequence[Message],
     add_generation_prompt: bool = False,
-) -> list[int]:
-    _check_forged(control_tokens(tokenizer), messages)
-    return _apply(tokenizer, plain(messages), add_generation_prompt)
+) -> str:
+    return _texts(tokenizer, [messages], add_generation_prompt)[0]
 
 
-def _render_all(
+def _texts(
     tokenizer: PreTrainedTokenizerBase,
     conversations: Sequence[Sequence[Message]],
     add_generation_prompt: bool = False,
-) -> list[list[int]]:
+) -> list[str]:
     control = control_tokens(tokenizer)
     for messages in conversations:
         _check_forged(control, messages)
-    return _apply(tokenizer, [plain(messages) for messages in conversations], add_generation_prompt)
+    turns = [plain(messages) for messages in conversations]
+    return written(tokenizer, turns, add_generation_prompt)
 
 
-def _apply(tokenizer: PreTrainedTokenizerBase, messages: Any, add_generation_prompt: bool) -> Any:
-    """Token ids of one conversation, or of each in a list of them."""
-    try:
-        return tokenizer.apply_chat_template(
-            messages,
-            tokenize=True,
-            add_generation_prompt=add_generation_prompt,
-            return_dict=False,
-        )
-    except jinja2.TemplateError as error:
-        raise InputError(f"the chat template refuses this conversation: {error}") from None
+@overload
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]: ...
+@overload
+def _ids(tokenizer: PreTrainedTokenizerBase, text: list[str]) -> list[list[int]]: ...
+def _ids(tokenizer: PreTrainedTokenizerBase, text: Any) -> Any:
+    """Token ids of what a template wrote, which has written its own beginning."""
+    return tokenizer(text, add_special_tokens=False).input_ids
 
 
-def _check_forged(control: set[str], messages: Sequence[Message]) -> None:
+def _check_forged(control: Collection[str], messages: Sequence[Message]) -> None:
     for turn, message in enumerate(messages, start=1):
         forged = next((token for token in control if token in message.content), None)
         if forged:  # a customer who types the end token would end the turn
@@ -203,34 +244,6 @@ def _check_forged(control: set[str], messages: Sequence[Message]) -> None:
                 f"turn {turn} ({message.role}) holds {forged!r}, which is the chat template's own: "
                 "take it out of the text"
             )
-
-
-def _check_reply(
-    tokenizer: PreTrainedTokenizerBase, before: list[int], ids: list[int], end: int, turn: int
-) -> None:
-    """Refuse a reply whose prompt is rendered otherwise without it, or that nothing ends.
-
-    Args:
-        before: the prompt alone. Shape: (prompt,)
-        ids: the whole conversation. Shape: (tokens,)
-        end: behind the end token that is the reply's, as far as there is one.
-        turn: the reply's, from 0.
-    """
-    if ids[: len(before)] != before:
-        at = common_prefix(before, ids)
-        raise InputError(
-            "the chat template renders the prompt otherwise than the prompt with its reply: "
-            f"they part at token {at} ({tokenizer.decode(before[at : at + 5])!r} against "
-            f"{tokenizer.decode(ids[at : at + 5])!r}). The template must render a prompt the "
-            "same way with and without its reply"
-        )
-    if end <= len(before):
-        raise InputError(
-            f"the chat template writes no end token ({tokenizer.eos_token}) behind the reply "
-            f"in turn {turn + 1}, or renders that reply otherwise when more turns follow: a "
-            "model trained so never learns to stop. Change the template, or give each reply a "
-            "record of its own"
-        )
 
 
 def _check_beginning(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> None:
@@ -242,23 +255,7 @@ def _check_beginning(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> None
         )
 
 
-def _end_of_turn(
-    tokenizer: PreTrainedTokenizerBase, ids: list[int], messages: Sequence[Message], turn: int
-) -> int:
-    """Where an assistant turn ends in the whole rendering, its end token included.
-
-    Before the turn's own beginning if nothing ends it: the last end token is another turn's.
-    """
-    until = common_prefix(_render(tokenizer, messages[: turn + 1]), ids)
-    return _last_end(tokenizer, ids[:until])
-
-
-def _last_end(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> int:
-    """Behind the last end token; 0 if there is none."""
-    ends = end_token_ids(tokenizer)
-    return next((at + 1 for at in range(len(ids) - 1, -1, -1) if ids[at] in ends), 0)
-
-
-def end_token_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """The tokens that end a reply: ``eos_token`` (generation configs may add more)."""
-    return {tokenizer.eos_token_id}
+def _end(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], start: int) -> int | None:
+    """Behind the first end token from ``start`` on; None if there is none."""
+    end = end_of_reply(tokenizer)
+    return next((at + 1 for at in range(start, len(ids)) if ids[at] == end), None)

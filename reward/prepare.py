@@ -10,9 +10,11 @@ from compliance import gate
 from inhouse import records
 from inhouse import run as runs
 from inhouse.config import PrivacyOptions
+from inhouse.errors import InputError
 from inhouse.generation import score as scoring
 from inhouse.models.load import load_tokenizer
 from inhouse.records import Preference
+from inhouse.special_tokens import stop_ids
 from inhouse.training import data
 from reward import split, votes
 
@@ -38,6 +40,21 @@ def check_template(tokenizer: PreTrainedTokenizerBase, source: str, sft: Path) -
         scoring.check_same_template(tokenizer, source, load_tokenizer(str(sft)), str(sft))
 
 
+def check_padding(tokenizer: PreTrainedTokenizerBase, source: str) -> None:
+    """Refuse padding that looks like a reply's end: plain transformers reads a score before it.
+
+    Raises:
+        InputError: says how to give the tokenizer a padding of its own.
+    """
+    if tokenizer.pad_token_id in stop_ids(tokenizer):
+        raise InputError(
+            f"the tokenizer in {source} has no token to pad with but {tokenizer.pad_token}, which "
+            "ends replies: a reward model's score is read at a row's last token that is not "
+            'padding. Give it one with `tokenizer.add_special_tokens({"pad_token": "<|pad|>"})` '
+            "and `model.resize_token_embeddings(len(tokenizer))`, and save both again"
+        )
+
+
 def load(
     tokenizer: PreTrainedTokenizerBase,
     source: str,
@@ -45,12 +62,14 @@ def load(
     max_length: int | None,
     truncate: bool,
     privacy: PrivacyOptions,
+    context: int | None,
 ) -> RatedPairs:
     """Preferences with their token rows and who voted how on them.
 
     Args:
         ratings: those that the preferences were made from; None where nobody's vote is known.
         truncate: cut the oldest tokens of prompts until a row fits ``max_length``.
+        context: how many tokens the model takes, None for any number.
 
     Raises:
         InputError: a record, a rating or a length that cannot be learned from, or personal data
@@ -64,8 +83,9 @@ def load(
         data.Row(each.place, each.record, row) for each, row in zip(placed, columns, strict=True)
     ]
     way_out = "cut the oldest of their prompts with --truncate"
+    what = "preferences"
     data.within_length(
-        rows, max_length, source, leave_out=False, what="preferences", way_out=way_out
+        rows, max_length, source, leave_out=False, context=context, what=what, way_out=way_out
     )
     cast: list[dict[str, int]] = [{} for _ in preferences]
     if ratings:

@@ -92,8 +92,7 @@ def main() -> None:
     options, read, privacy, own, training, model_args = parsed
 
     from inhouse.models.adapters import lora_config  # these take seconds, and --help must not
-    from inhouse.models.load import load_tokenizer
-    from inhouse.training import loop
+    from inhouse.training import loop, preflight
     from inhouse.training.options import check_settings, open_stage
     from inhouse.training.sampler import order_by_epoch
     from reward import evaluate, fit, prepare, split
@@ -104,13 +103,16 @@ def main() -> None:
     run = open_stage(STAGE, parsed, inputs)
 
     start = model_args.model_name_or_path
-    tokenizer = load_tokenizer(start)
+    tokenizer, context = preflight.tokenizer_for(start, training)
+    prepare.check_padding(tokenizer, start)
     prepare.check_template(tokenizer, start, Path(options.run_dir) / "sft")
     yardsticks = evaluate.Yardsticks.load(
         own.house_rules, own.judge, own.best_of, own.max_new_tokens, start
     )
     source, ratings = str(inputs["dataset_name"]), inputs.get("ratings")
-    data = prepare.load(tokenizer, source, ratings, training.max_length, own.truncate, privacy)
+    data = prepare.load(
+        *(tokenizer, source, ratings, training.max_length, own.truncate, privacy, context)
+    )
     parts = split.split(data.pairs, own.held_out_share, own.held_out_rater)
     leaked = split.leaks(parts)
     lora = lora_config(model_args, task_type="SEQ_CLS")

@@ -30,11 +30,13 @@ def prepare(
     privacy: PrivacyOptions,
     house_rules: str | None,
     max_length: int | None,
+    context: int | None,
 ) -> TrainingData[Demonstration]:
     """Read, check, render and split demonstrations.
 
     Args:
         house_rules: demonstrations that break a blocker rule of these are left out.
+        context: how many tokens the model takes, None for any number.
 
     Raises:
         InputError: with the file and the place in it.
@@ -48,12 +50,21 @@ def prepare(
         privacy=privacy,
     )
     rows = data.render(tokenizer, kept, columns, source)
-    rows, long = data.within_length(rows, max_length, source, leave_out=hold_out.leave_out_long)
+    split = len(rows) - len(kept)
+    if split:
+        data.say(
+            f"the chat template renders replies otherwise when more turns follow: {len(kept)} "
+            f"demonstrations are {len(rows)} rows, one for each such reply"
+        )
+    rows, long = data.within_length(
+        rows, max_length, source, leave_out=hold_out.leave_out_long, context=context
+    )
     train, held_out = data.split(rows, hold_out.held_out_share, source)
     counts = {
         "personal_data": told["personal_data"],
         "dropped_by_house_rules": len(told["vetoed"]),
         "left_out_long": len(long),
+        "rows_added_by_the_template": split,
     }
     return TrainingData(source, train, held_out, counts)
 
@@ -67,19 +78,19 @@ def replies(record: Demonstration) -> list[tuple[Sequence[Message], str]]:
     ]
 
 
-def columns(tokenizer: PreTrainedTokenizerBase, record: Demonstration) -> Columns:
+def columns(tokenizer: PreTrainedTokenizerBase, record: Demonstration) -> list[Columns]:
     """What TRL's SFTTrainer takes as already tokenised: ``input_ids`` and ``labels``.
 
     Raises:
         InputError: a conversation that cannot be rendered, or nothing in it is supervised.
     """
     rendered = render(tokenizer, record.messages)
-    if not any(rendered.supervised):
+    if not any(any(each.supervised) for each in rendered):
         raise InputError(
             "the chat template leaves no assistant token to learn from (zero supervised tokens): "
             "check its assistant branch"
         )
-    return {"input_ids": rendered.ids, "labels": rendered.labels}
+    return [{"input_ids": each.ids, "labels": each.labels} for each in rendered]
 
 
 def topic_of(row: Row) -> str:

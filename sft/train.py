@@ -73,6 +73,9 @@ class SFTOptions:
     drop_findings: str | None = setting(
         None, "House rules: demonstrations that break a blocker rule are left out."
     )
+    chat_template: str | None = setting(
+        None, "A file with the chat template to train with, where the model has none or another."
+    )
     pad_batches: bool = setting(
         False, "Pad batches on a CPU too, as TRL does, not lay rows end to end."
     )
@@ -88,8 +91,7 @@ def main() -> None:
     parsed = parse(STAGE, *kinds, trl=("SFTConfig", "ModelConfig"))
     options, read, hold_out, privacy, own, training, model_args = parsed
 
-    from inhouse.models.load import load_tokenizer  # these take seconds, and --help must not
-    from inhouse.training import loop, memory
+    from inhouse.training import loop, memory, preflight  # seconds, which --help must not take
     from inhouse.training.options import check_settings, open_stage
     from inhouse.training.sampler import order_by_epoch
     from sft import evaluate, load, prepare
@@ -100,10 +102,12 @@ def main() -> None:
     inputs = find_inputs(options, read, privacy, own, model_args, training)
     run = open_stage(STAGE, parsed, inputs)
 
-    tokenizer = load_tokenizer(model_args.model_name_or_path)
+    tokenizer, context = preflight.tokenizer_for(
+        str(inputs["model_name_or_path"]), training, own.chat_template
+    )
     source = str(inputs["dataset_name"])
     data = prepare.prepare(
-        tokenizer, source, hold_out, privacy, own.drop_findings, training.max_length
+        tokenizer, source, hold_out, privacy, own.drop_findings, training.max_length, context
     )
     probe = evaluate.read_probe(tokenizer, own.probe_dataset, training.max_length)
     free = memory.free_bytes()
@@ -158,6 +162,7 @@ def find_inputs(
         may_quantise=True,
         drop_findings=own.drop_findings,
         probe_dataset=own.probe_dataset,
+        chat_template=own.chat_template,
         personal_data_allow=privacy.personal_data_allow,
         personal_data_ner=privacy.personal_data_ner,
     )

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING
 import torch
 from tqdm import tqdm
 
-from inhouse.chat import text_of
+from inhouse.chat import said
+from inhouse.errors import InputError
 from inhouse.generation.decode import pad_left, read, write
+from inhouse.models.folder import context_length
+from inhouse.special_tokens import stop_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -30,13 +33,6 @@ class Reply:
     text: str
     ids: list[int]
     ended: bool
-
-
-def stop_ids(model: Model, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Every token that ends a reply: the tokenizer's and those the model's config adds."""
-    added = model.generation_config.eos_token_id
-    added = added if isinstance(added, list) else [added]
-    return sorted({tokenizer.eos_token_id, *(token for token in added if token is not None)})
 
 
 @torch.inference_mode()
@@ -60,7 +56,8 @@ def replies(
     the same replies: batches whose prompts are all in ``done`` are passed over.
     """
     model.eval()
-    stops = stop_ids(model, tokenizer)
+    _check_room(model, prompts, max_new_tokens)
+    stops = stop_ids(tokenizer, model.generation_config)
     order = sorted(range(len(prompts)), key=lambda index: (len(prompts[index]), index))
     batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
     bar = tqdm(total=len(prompts), desc=title, unit="prompt")
@@ -73,8 +70,8 @@ def replies(
         ids, mask = ids.to(model.device), mask.to(model.device)
         cache, logits = read(model, ids, mask)
         written = write(model, cache, logits, mask, stops, samples, max_new_tokens, temperature)
-        said = [_reply(tokenizer, tokens, set(stops)) for tokens in written]
-        yield {index: said[at * samples : (at + 1) * samples] for at, index in enumerate(batch)}
+        made = [_reply(tokenizer, tokens, set(stops)) for tokens in written]
+        yield {index: made[at * samples : (at + 1) * samples] for at, index in enumerate(batch)}
     bar.close()
 
 
@@ -113,5 +110,23 @@ def log_probabilities(
 def _reply(tokenizer: PreTrainedTokenizerBase, tokens: list[int], stops: set[int]) -> Reply:
     end = next((at for at, token in enumerate(tokens) if token in stops), None)
     kept = tokens if end is None else tokens[: end + 1]
-    text = text_of(tokenizer, kept, skip_special_tokens=True).strip()
-    return Reply(text, kept, end is not None)
+    return Reply(said(tokenizer, kept), kept, end is not None)
+
+
+def _check_room(model: Model, prompts: Sequence[list[int]], max_new_tokens: int) -> None:
+    """Refuse prompts that leave too little room: learned positions crash, others degrade unseen.
+
+    Raises:
+        InputError: names the longest, and what the model takes.
+    """
+    context, longest = context_length(model.config), max(map(len, prompts), default=0)
+    if context is not None and longest + max_new_tokens > context:
+        raise InputError(
+            f"the longest of {len(prompts)} prompts has {longest} tokens, an answer up to "
+            f"{max_new_tokens}, and the model takes {context}: "
+            + (
+                f"set --max_new_tokens {context - longest}, or shorten the prompts"
+                if longest < context
+                else "shorten the prompts"
+            )
+        )

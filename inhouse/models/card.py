@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from inhouse.files import write_atomically
-from inhouse.models.adapters import ADAPTER_CONFIG, base_of, is_adapter
-from inhouse.models.folder import locate
+from inhouse.models.adapters import ADAPTER_CONFIG, base_of, is_adapter, read_config
+from inhouse.models.folder import GENERATION_CONFIG, locate
 from inhouse.models.inspect import licence
 from inhouse.run import is_main_process
 
@@ -42,7 +42,7 @@ messages = [{{"role": "user", "content": "What does it cost?"}}]
 prompt = tokenizer.apply_chat_template(
     messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
 )
-ids = model.generate(**prompt, max_new_tokens=64, do_sample=False)
+ids = model.generate(**prompt, max_new_tokens=64, do_sample=False{ends})
 print(tokenizer.decode(ids[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True))"""
 
 
@@ -103,9 +103,11 @@ def text(folder: Path, stage: str, inputs: Sequence[dict[str, Any]]) -> str:
 def python(folder: Path, base: str) -> str:
     """A program that loads the model with transformers, and peft for an adapter, and asks it."""
     if not is_adapter(folder):
-        return PYTHON.format(load=FULL)
+        return PYTHON.format(load=FULL, ends="")
+    # The base's generation config is what peft's model has; the adapter's may stop elsewhere too.
+    ends = read_config(folder / GENERATION_CONFIG)["eos_token_id"]
     load = ADAPTER.format(base=json.dumps(base))
-    return "from peft import PeftModel\n" + PYTHON.format(load=load)
+    return "from peft import PeftModel\n" + PYTHON.format(load=load, ends=f", eos_token_id={ends}")
 
 
 def vllm(folder: Path, base: str) -> str:
@@ -121,7 +123,7 @@ def vllm(folder: Path, base: str) -> str:
     rank = next(size for size in RANKS if size >= _rank(folder))
     return (
         f"vllm serve {json.dumps(base)} --tokenizer . --chat-template chat_template.jinja "
-        f"--enable-lora --max-lora-rank {rank} --lora-modules {name}=."
+        f"--generation-config . --enable-lora --max-lora-rank {rank} --lora-modules {name}=."
     )
 
 

@@ -18,6 +18,7 @@ from huggingface_hub.errors import (
 )
 from transformers import (
     AutoConfig,
+    GenerationConfig,
     PreTrainedConfig,
 )
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 # What is fetched of a model: safetensors, configuration and licence, never pickles or code.
 HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md", "LICENSE*"]
+GENERATION_CONFIG = "generation_config.json"
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 
@@ -151,6 +153,18 @@ def load_config(folder: str) -> Any:
         return AutoConfig.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"cannot read the config in {folder}: {first_line(error)}") from None
+
+
+def generation_config(folder: str) -> GenerationConfig:
+    """A model's own generation config; what transformers makes of its config where it has none.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    path = Path(folder) / GENERATION_CONFIG
+    if not path.is_file():
+        return GenerationConfig.from_model_config(load_config(folder))
+    return GenerationConfig.from_dict(read_config(path))
 
 
 def context_length(config: PreTrainedConfig) -> int | None:

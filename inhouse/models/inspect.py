@@ -21,9 +21,18 @@ from huggingface_hub import metadata_load
 from safetensors import SafetensorError, safe_open
 from transformers import AutoTokenizer, PreTrainedConfig
 
+from inhouse import special_tokens
 from inhouse.errors import InputError
 from inhouse.models.adapters import RECORD, is_adapter
-from inhouse.models.folder import check_folder, context_length, find_base, first_line, load_config
+from inhouse.models.folder import (
+    check_folder,
+    context_length,
+    find_base,
+    first_line,
+    generation_config,
+    load_config,
+)
+from inhouse.models.load import load_tokenizer
 from inhouse.training import memory
 
 UNKNOWN = "unknown"
@@ -133,13 +142,23 @@ def tokens(folder: str) -> dict[str, Any]:
     """The chat template, and the tokens that begin, end and fill a row; None where there is none.
 
     ``template_marks_replies``: it has ``{% generation %}``. ``template_thinks``: it knows a part
-    of the reply that is thought and not said.
+    of the reply that is thought and not said. ``stops_at``: what ends a reply, the template's own
+    token first. ``refused``: why no stage would train it, or None. ``padded_with``: what training
+    pads with, ``pad_token`` being what the folder names.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError) as error:
         raise InputError(f"no tokenizer in {folder}: {first_line(error)}") from None
-    template = tokenizer.chat_template
+    pad, template = tokenizer.pad_token, tokenizer.chat_template
+    refused, notes, stops, padded_with = None, list[str](), list[int](), pad
+    try:
+        kept = load_tokenizer(folder)
+        config = generation_config(find_base(folder))
+        stops, notes = special_tokens.stop_ids(kept, config), special_tokens.notes(kept, config)
+        padded_with = kept.pad_token
+    except InputError as error:
+        refused = str(error)
     text = template if isinstance(template, str) else ""
     return {
         "chat_template": bool(template),
@@ -147,7 +166,11 @@ def tokens(folder: str) -> dict[str, Any]:
         "template_thinks": "enable_thinking" in text or "<think>" in text,
         "bos_token": tokenizer.bos_token,
         "end_token": tokenizer.eos_token,
-        "pad_token": tokenizer.pad_token,
+        "pad_token": pad,
+        "padded_with": padded_with,
+        "stops_at": [tokenizer.convert_ids_to_tokens(token) for token in stops],
+        "notes": notes,
+        "refused": refused,
         "vocabulary": len(tokenizer),
     }
 
@@ -227,6 +250,11 @@ def page(facts: dict[str, Any]) -> str:
     lines += [("context", f"{facts['context']:,} tokens" if facts["context"] else UNKNOWN)]
     lines += [("template", _template(facts))]
     lines += [("tokens", _tokens(facts))]
+    if facts["stops_at"]:
+        lines += [("replies end", "at " + " or ".join(facts["stops_at"]))]
+    lines += [("note", words) for words in facts["notes"]]
+    if facts["refused"]:
+        lines += [("training", f"refused: {facts['refused']}")]
     lines += [("free memory", f"{_size(facts['free_bytes'])} ({facts['device']})")]
     for name, need in facts["methods"].items():
         fits = "fits" if need["fits"] else "does not fit"
@@ -245,9 +273,9 @@ def _template(facts: dict[str, Any]) -> str:
 
 def _tokens(facts: dict[str, Any]) -> str:
     parts = [f"{name} {facts[f'{name}_token'] or 'none'}" for name in ("bos", "end", "pad")]
-    if facts["pad_token"] in (None, facts["end_token"]):
-        parts.append("(padding needs a token of its own before training)")
-    return f"{', '.join(parts[:3])} {' '.join(parts[3:])}".strip()
+    if facts["padded_with"] != facts["pad_token"]:
+        parts[-1] += f" (training pads with {facts['padded_with']})"
+    return ", ".join(parts)
 
 
 def _size(size: int) -> str:

@@ -25,10 +25,16 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from inhouse.chat import check_tokenizer
+from inhouse import special_tokens
 from inhouse.errors import InputError
 from inhouse.models.adapters import ADAPTER_CONFIG, is_adapter, read_config, record
-from inhouse.models.folder import check_folder, find_base, first_line
+from inhouse.models.folder import (
+    check_folder,
+    find_base,
+    first_line,
+    generation_config,
+    load_config,
+)
 
 # peft asks transformers for it at each adapter, by its old name: nothing a user could mend.
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
@@ -43,8 +49,13 @@ transformers_logging.disable_progress_bar()  # loading and saving weights; train
 Model = PreTrainedModel | PeftModel
 
 
-def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
-    """A tokenizer with a chat template, an end token and a padding of its own.
+def load_tokenizer(
+    name_or_path: str, *, chat_template: str | Path | None = None
+) -> PreTrainedTokenizerBase:
+    """A tokenizer that keeps the contract of :mod:`inhouse.special_tokens` with its model.
+
+    Args:
+        chat_template: a file with another template than the folder's.
 
     Raises:
         InputError: it cannot be loaded, or cannot be trained with safely.
@@ -54,7 +65,11 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(name_or_path)
     except (OSError, ValueError) as error:
         raise InputError(f"no tokenizer in {name_or_path}: {first_line(error)}") from None
-    check_tokenizer(tokenizer, name_or_path)
+    if chat_template:
+        tokenizer.chat_template = Path(chat_template).read_text(encoding="utf-8")
+    base = find_base(name_or_path)
+    special_tokens.check(tokenizer, name_or_path, load_config(base))
+    special_tokens.check_ends(tokenizer, base, generation_config(base))
     return tokenizer
 
 
@@ -80,6 +95,7 @@ def load_causal_lm(
     extra = {"quantization_config": quantization} if quantization else {}
     base = find_base(name_or_path)
     model = _load(AutoModelForCausalLM, base, dtype, attn_implementation, **extra)
+    _mend_sampling(model.generation_config)
     if not is_adapter(name_or_path):
         return model
     adapted = PeftModel.from_pretrained(model, name_or_path, is_trainable=trainable)
@@ -157,19 +173,51 @@ def save_model(
 ) -> None:
     """Write safetensors and the tokenizer with its chat template, and nothing pickled.
 
+    What generates also gets a generation config that stops where its replies end: beside an
+    adapter too, whose base may stop elsewhere.
+
     Args:
         weights: the model's, put together, where the model itself lies in pieces.
     """
+    writes = "SequenceClassification" not in type(_below(model)).__name__
+    if writes:
+        carry_ends(model, tokenizer)
     if isinstance(model, PeftModel):
         # DPO keeps its frozen reference as a second adapter; only the trained one is a result.
         model.save_pretrained(str(folder), selected_adapters=["default"], state_dict=weights)
         (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
-        if model.peft_config["default"].task_type == "SEQ_CLS":
+        if writes:
+            _below(model).generation_config.save_pretrained(folder)
+        else:
             model.config.save_pretrained(folder)  # how many heads, and what their scores mean
         record(folder, str(model.peft_config["default"].base_model_name_or_path))
     else:
         model.save_pretrained(folder, state_dict=weights)
     tokenizer.save_pretrained(folder)
+
+
+def carry_ends(model: Model, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let a model's own configs name every token at which its replies end."""
+    below = _below(model)
+    ends = special_tokens.stop_ids(tokenizer, below.generation_config)
+    below.generation_config.eos_token_id = ends if len(ends) > 1 else ends[0]
+    below.config.get_text_config().eos_token_id = below.generation_config.eos_token_id
+
+
+def _below(model: Model) -> Any:
+    """The model itself, without an adapter around it."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
+def _mend_sampling(generation_config: Any) -> None:
+    """Let a generation config that names a temperature, and not that it samples, be saved again.
+
+    Many a maker has published one such; transformers reads it and refuses to write it.
+    """
+    try:
+        generation_config.validate(strict=True)
+    except ValueError:
+        generation_config.do_sample = True
 
 
 def _is_scalar(folder: str) -> bool:

@@ -91,10 +91,10 @@ def read(source: str | Path, kind: type[R]) -> list[Placed[R]]:
 def render(
     tokenizer: Any,
     placed: Sequence[Placed[R]],
-    make_columns: Callable[[Any, R], Columns],
+    make_columns: Callable[[Any, R], Sequence[Columns]],
     source: str,
 ) -> list[Row[R]]:
-    """Every record's row.
+    """Every record's rows.
 
     Raises:
         InputError: a record that cannot be rendered, with where it stands.
@@ -102,9 +102,10 @@ def render(
     rows = []
     for each in placed:
         try:
-            rows.append(Row(each.place, each.record, make_columns(tokenizer, each.record)))
+            made = make_columns(tokenizer, each.record)
         except InputError as error:
             raise InputError(f"{source}, {each.place}: {error}") from None
+        rows += [Row(each.place, each.record, columns) for columns in made]
     return rows
 
 
@@ -114,6 +115,7 @@ def within_length(
     source: str,
     *,
     leave_out: bool,
+    context: int | None = None,
     what: str = "records",
     way_out: str = "run with --leave_out_long",
 ) -> tuple[list[Row[R]], list[Row[R]]]:
@@ -122,6 +124,7 @@ def within_length(
     None is ever cut: its end token would go first.
 
     Args:
+        context: how many tokens the model takes: what a user may not raise ``max_length`` above.
         way_out: what else a user may do about them.
 
     Raises:
@@ -133,14 +136,18 @@ def within_length(
     most = max(row.length for row in long)
     named = ", ".join(row.place for row in long[:5]) + (" …" if len(long) > 5 else "")
     what = "demonstrations" if isinstance(rows[0].record, Demonstration) else what
+    allowed = f"the {context} tokens that the model takes"
+    allowed = allowed if max_length == context else f"max_length {max_length}"
     found = (
-        f"{len(long)} of {len(rows)} {what} of {source} are longer than max_length {max_length} "
+        f"{len(long)} of {len(rows)} {what} of {source} are longer than {allowed} "
         f"({named}; the longest has {most} tokens)"
     )
+    higher = f"set --max_length {min(most, context or most)}, "
+    higher = "" if max_length == context else higher
     if not leave_out:
-        raise InputError(f"{found}: set --max_length {most}, take them out, or {way_out}")
+        raise InputError(f"{found}: {higher}take them out, or {way_out}")
     if len(long) == len(rows):
-        raise InputError(f"{found}, and nothing is left: set --max_length {most}")
+        raise InputError(f"{found}, and nothing is left: {higher}or give shorter ones")
     say(f"{found} and are left out")
     return [row for row in rows if row.length <= (max_length or row.length)], long
 

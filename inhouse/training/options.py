@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DECIDED_ELSEWHERE = {
     "assistant_only_loss": "every assistant turn is supervised, and nothing else, always",
     "completion_only_loss": "every assistant turn is supervised, and nothing else, always",
-    "chat_template_path": "the chat template is the one in the model's folder",
+    "chat_template_path": "`python -m sft --chat_template FILE` gives another than the model's",
     "dataset_kwargs": "inhouse.chat makes the token ids",
     "dataset_text_field": "records have the fields of inhouse.records",
     "eos_token": "the end token is the one in the model's folder",

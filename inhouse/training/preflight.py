@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from inhouse.chat import control_tokens, end_token_ids
 from inhouse.errors import InputError
+from inhouse.models.folder import context_length, find_base, generation_config, load_config
+from inhouse.models.load import load_tokenizer
+from inhouse.special_tokens import control_tokens, end_of_reply, notes
+from inhouse.training.data import say
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -23,6 +26,27 @@ if TYPE_CHECKING:
 # Shares of the median embedding's length. A row that nothing ever trained is nil, or (as
 # ``resize_token_embeddings`` draws it) lies all but on the mean of the others, or equals another.
 NIL, NEAR = 0.01, 0.05
+
+
+def tokenizer_for(
+    name_or_path: str, training: Any, chat_template: str | None = None
+) -> tuple[PreTrainedTokenizerBase, int | None]:
+    """The tokenizer to train with, and how many tokens its model takes, None for any number.
+
+    What a user should know of the template is said, and ``training.max_length`` is lowered to what
+    the model takes.
+
+    Raises:
+        InputError: the tokenizer, its template and the model do not go together.
+    """
+    tokenizer = load_tokenizer(name_or_path, chat_template=chat_template)
+    base = find_base(name_or_path)
+    for words in notes(tokenizer, generation_config(base)):
+        say(words)
+    context = context_length(load_config(base))
+    if context is not None:
+        training.max_length = min(training.max_length or context, context)
+    return tokenizer, context
 
 
 def check_vocabulary(model: Any, rows: Iterable[list[int]], source: str) -> None:
@@ -56,7 +80,7 @@ def untrained_tokens(
     embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
     found = {names[embeddings]: _fresh(embeddings.weight.detach(), control)}
     if not model.config.get_text_config().tie_word_embeddings:
-        written = sorted(used & end_token_ids(tokenizer))
+        written = sorted(used & {end_of_reply(tokenizer)})
         found[names[head]] = [t for t in _fresh(head.weight.detach(), control) if t in written]
     return {name: tokens for name, tokens in found.items() if tokens}
 

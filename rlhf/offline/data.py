@@ -65,11 +65,13 @@ def prepare(
     privacy: PrivacyOptions,
     house_rules: str | None,
     max_length: int | None,
+    context: int | None,
 ) -> TrainingData[T]:
     """Check every record, leave out what may not be learned, make rows, hold some prompts out.
 
     Args:
         make_columns: :func:`rlhf.offline.rows.pair_row` or :func:`rlhf.offline.rows.verdict_row`.
+        context: how many tokens the model takes, None for any number.
         wanted: the answer of a record that training makes likelier, or None: what house rules see.
 
     Raises:
@@ -83,8 +85,14 @@ def prepare(
     kept, told = gate.admit(
         *(placed, source, answers), what="wanted answer", house_rules=house_rules, privacy=privacy
     )
-    rows = data.render(tokenizer, kept, make_columns, source)
-    rows, long = data.within_length(rows, max_length, source, leave_out=hold_out.leave_out_long)
+
+    def one_row(tokenizer: Any, record: T) -> list[Columns]:
+        return [make_columns(tokenizer, record)]
+
+    rows = data.render(tokenizer, kept, one_row, source)
+    rows, long = data.within_length(
+        rows, max_length, source, leave_out=hold_out.leave_out_long, context=context
+    )
     told["too_long"] = [{"place": row.place, "tokens": row.length} for row in long]
     train, held_out = data.split(rows, hold_out.held_out_share, source)
     return TrainingData(source, train, held_out, told)

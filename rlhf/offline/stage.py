@@ -14,7 +14,7 @@ from inhouse.config import Parsed, Stage
 from inhouse.errors import refusals
 from inhouse.models import sharding
 from inhouse.models.adapters import is_adapter, lora_config
-from inhouse.models.load import Model, load_tokenizer
+from inhouse.models.load import Model
 from inhouse.records import Prompt
 from inhouse.run import Run
 from inhouse.training import loop, memory, plan, preflight
@@ -75,11 +75,11 @@ def align(stage: Stage, parsed: Parsed, method: Method) -> None:
     )
     run = open_stage(stage, parsed, inputs)
 
-    tokenizer = load_tokenizer(model_args.model_name_or_path)
+    tokenizer, context = preflight.tokenizer_for(model_args.model_name_or_path, training)
     source = str(inputs["dataset_name"])
     data = preferences.prepare(
         *(tokenizer, method.read(source), source, method.make_columns, method.wanted),
-        *(hold_out, privacy, own.house_rules, training.max_length),
+        *(hold_out, privacy, own.house_rules, training.max_length, context),
     )
     asked = preferences.prompts_of(data.held_out, source)
     counts = method.count(data.columns, source)

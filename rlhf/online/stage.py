@@ -19,7 +19,7 @@ from inhouse.files import write_atomically
 from inhouse.generation.score import Calibration
 from inhouse.models.adapters import is_adapter, lora_config
 from inhouse.models.folder import context_length, find_base, load_config, locate
-from inhouse.models.load import Model, load_causal_lm, load_tokenizer
+from inhouse.models.load import Model, carry_ends, load_causal_lm, load_tokenizer
 from inhouse.records import Prompt, plain, read_placed
 from inhouse.run import Run, is_main_process
 from inhouse.training import loop
@@ -95,6 +95,7 @@ def learn(stage: Stage, parsed: Parsed, cast: Callable[[Start], Cast]) -> None:
         attn_implementation=model_args.attn_implementation,
         trainable=True,
     )
+    carry_ends(model, tokenizer)  # TRL reads from there where an answer ends
     first = prompt_ids(tokenizer, Prompt(**prompts[0]).prompt)
     checks.check_padding(model, first, tokenizer.pad_token_id, name)
     players = cast(Start(model, lora, adapted, tokenizer, inputs, teacher))

@@ -4,14 +4,8 @@ import copy
 
 import pytest
 
-from inhouse.chat import (
-    check_tokenizer,
-    common_prefix,
-    prompt_ids,
-    render,
-    reply_ids,
-    show_supervised,
-)
+from inhouse import chat
+from inhouse.chat import common_prefix, prompt_ids, reply_ids, show_supervised
 from inhouse.errors import InputError
 from inhouse.records import Message, plain
 
@@ -52,6 +46,12 @@ TURN = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 PLAIN = TURN.replace("{END}", "<|im_end|>")
+
+
+def render(tokenizer, messages) -> chat.Rendered:
+    """The one rendering of a conversation."""
+    (whole,) = chat.render(tokenizer, messages)
+    return whole
 
 
 def supervised_texts(tokenizer, messages) -> list[str]:
@@ -184,7 +184,7 @@ def test_a_prompt_that_is_rendered_otherwise_with_its_reply_is_refused(with_temp
 
 def test_a_generation_prompt_that_no_reply_has_is_refused(with_template):
     template = PLAIN.replace(
-        "<|im_start|>assistant\n{% endif", "<|im_start|>assistant\n<think>{% endif"
+        "<|im_start|>assistant\n{% endif", "<|im_start|>assistant\nWell: {% endif"
     )
     for renders in (
         lambda t: render(t, [ASKED, SAID]),
@@ -216,21 +216,45 @@ def test_a_template_that_writes_no_reply_is_refused(with_template):
             renders(with_template(template))
 
 
-def test_a_template_that_renders_earlier_replies_otherwise_loses_none_in_silence(with_template):
-    # Qwen3's writes an empty thinking block before the last reply and takes it out of earlier ones.
-    template = (
-        "{% for m in messages %}<|im_start|>{{ m.role }}\n"
-        "{% if loop.last and m.role == 'assistant' %}<think>\n\n</think>\n\n{% endif %}"
-        "{{ m.content }}<|im_end|>\n{% endfor %}"
-        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-    )
-    thinking = with_template(template)
+# Qwen3's kind: an empty thought before the last reply, taken out of earlier ones.
+THINKING = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% if loop.last and m.role == 'assistant' %}<think>\n\n</think>\n\n{% endif %}"
+    "{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def test_a_template_that_renders_earlier_replies_otherwise_makes_a_row_of_each(with_template):
+    thinking = with_template(THINKING)
     assert supervised_texts(thinking, [ASKED, SAID]) == [
         "<think>\n\n</think>\n\nIt is 1.20% a year.<|im_end|>"
     ]
-    # Half supervised would be silence; refused says what to do instead.
-    with pytest.raises(InputError, match=r"turn 2, or renders that reply otherwise.* a record of"):
-        render(thinking, [ASKED, SAID, ASKED_AGAIN, SAID])
+    made = chat.render(thinking, [ASKED, SAID, ASKED_AGAIN, SAID_AGAIN])
+    turns = [([ASKED], SAID), ([ASKED, SAID, ASKED_AGAIN], SAID_AGAIN)]
+    for row, (prompt, reply) in zip(made, turns, strict=True):
+        # What is asked when that reply is due, and what then has to be written.
+        before, behind = reply_ids(thinking, prompt, reply)
+        assert row.ids == prompt_ids(thinking, prompt) + behind == before + behind
+        assert row.supervised == [False] * len(before) + [True] * len(behind)
+    unlearned = [ASKED, SAID.model_copy(update={"train": False}), ASKED_AGAIN, SAID_AGAIN]
+    assert supervised_texts(thinking, unlearned) == [
+        thinking.decode(made[1].ids[-sum(made[1].supervised) :])
+    ]
+
+
+@pytest.mark.parametrize("kept", ["<think>\n\n</think>\n\n", ""])
+def test_a_thought_that_the_prompt_opens_is_closed_by_the_reply(with_template, kept):
+    # Qwen3.5's kind writes an empty thought with the reply; DeepSeek R1's drops it.
+    template = THINKING.replace("<think>\n\n</think>\n\n", kept).replace(
+        "<|im_start|>assistant\n{% endif", "<|im_start|>assistant\n<think>\n{% endif"
+    )
+    before, behind = reply_ids(with_template(template), [ASKED], SAID)
+    tokenizer = with_template(template)
+    assert before == prompt_ids(tokenizer, [ASKED])
+    assert tokenizer.decode(before).endswith("<|im_start|>assistant\n<think>\n")
+    assert tokenizer.decode(behind) == "\n</think>\n\nIt is 1.20% a year.<|im_end|>"
+    assert chat.said(tokenizer, behind) == "It is 1.20% a year."
 
 
 def test_what_a_template_refuses_is_something_to_mend(with_template):
@@ -269,28 +293,6 @@ def test_a_control_token_without_a_name_is_refused_in_a_text(tokenizer):
     said = Message(role="assistant", content="I <|endoftext|> end.")
     with pytest.raises(InputError, match=r"turn 2 \(assistant\) holds '<\|endoftext\|>'"):
         render(tokenizer, [ASKED, said])
-
-
-# --- tokenizers that are refused --------------------------------------------------------------
-
-
-def test_padding_with_the_end_token_is_refused(tokenizer):
-    check_tokenizer(tokenizer, "m")
-    other = copy.deepcopy(tokenizer)
-    other.pad_token = other.eos_token
-    with pytest.raises(InputError, match=r"m pads with '<\|im_end\|>'.*never learns to stop"):
-        check_tokenizer(other, "m")
-
-
-@pytest.mark.parametrize(
-    ("attribute", "said"),
-    [("chat_template", "no chat template"), ("eos_token", "end token"), ("pad_token", "pad")],
-)
-def test_a_tokenizer_that_lacks_what_training_needs_is_refused(tokenizer, attribute, said):
-    other = copy.deepcopy(tokenizer)
-    setattr(other, attribute, None)
-    with pytest.raises(InputError, match=said):
-        check_tokenizer(other, "m")
 
 
 def test_a_common_prefix_ends_where_the_shorter_one_does():

@@ -223,16 +223,40 @@ def test_an_empty_folder_is_no_model(sft, tmp_path):
     sft(model=tmp_path / "empty", says=["holds no model"])
 
 
-def test_a_tokenizer_that_pads_with_its_end_token(sft, copy_of_tiny):
-    path = copy_of_tiny / "tokenizer_config.json"
-    changed = json.loads(path.read_text()) | {"pad_token": "<|im_end|>"}
-    path.write_text(json.dumps(changed))
-    sft(model=copy_of_tiny, says=["which is its end token", "pad_token"])
+def test_a_padding_that_has_no_embedding(sft, copy_of_tiny):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(copy_of_tiny)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    tokenizer.save_pretrained(copy_of_tiny)
+    sft(model=copy_of_tiny, says=["pad_token '[PAD]'", "has embeddings for", "resize_token_emb"])
+
+
+@pytest.mark.parametrize("left", [["config.json", "generation_config.json"], ["config.json"]])
+def test_an_end_that_the_tokenizer_lacks(sft, copy_of_tiny, left):
+    for name in ("config.json", "generation_config.json"):
+        path = copy_of_tiny / name
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"eos_token_id": [3, 9999]}))
+        if name not in left:
+            path.unlink()
+    sft(model=copy_of_tiny, says=[str(copy_of_tiny), "names 9999 as eos_token_id"])
 
 
 def test_no_chat_template(sft, copy_of_tiny):
     (copy_of_tiny / "chat_template.jinja").unlink()
-    sft(model=copy_of_tiny, says=["no chat template", "chat_template.jinja"])
+    sft(model=copy_of_tiny, says=["no chat template", "--chat_template FILE", "_template.jinja"])
+
+
+def test_a_prompt_without_the_replys_header(sft, copy_of_tiny):
+    path = copy_of_tiny / "chat_template.jinja"
+    path.write_text(path.read_text().partition("{%- if add_generation_prompt %}")[0])
+    sft(model=copy_of_tiny, says=[str(copy_of_tiny), "without the header of the reply"])
+
+
+def test_a_record_over_what_the_model_takes(sft, tmp_path):
+    long = {"prompt": "Tell me all. " * 400, "completion": "Of course."}
+    says = ["longer than the 512 tokens that the model takes", "line 1"]
+    sft("--max_length", "2048", rows=[long], says=says)
 
 
 def test_a_reward_model_is_no_model_to_fine_tune(sft, copy_of_tiny, tmp_path):

@@ -7,10 +7,12 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
+from inhouse.errors import InputError
 from inhouse.generation import sample
 from inhouse.generation.decode import ROOM, answers
-from inhouse.generation.sample import log_probabilities, pad_left, stop_ids
+from inhouse.generation.sample import log_probabilities, pad_left
 from inhouse.models.load import load_causal_lm
+from inhouse.special_tokens import stop_ids
 
 
 @pytest.fixture(scope="module")
@@ -223,11 +225,21 @@ def test_samples_follow_the_scored_distribution(model, tokenizer, ids):
 def test_every_end_token_of_the_models_config_ends_a_reply(model, tokenizer):
     other = copy.deepcopy(model)
     other.generation_config.eos_token_id = [5, tokenizer.eos_token_id]
-    assert stop_ids(other, tokenizer) == sorted({5, tokenizer.eos_token_id})
+    own = tokenizer.eos_token_id
+    assert stop_ids(tokenizer, other.generation_config) == [own, 5]
     other.generation_config.eos_token_id = None
-    assert stop_ids(other, tokenizer) == [tokenizer.eos_token_id]
+    assert stop_ids(tokenizer, other.generation_config) == [own]
     other.generation_config.eos_token_id = 5
-    assert stop_ids(other, tokenizer) == sorted({5, tokenizer.eos_token_id})
+    assert stop_ids(tokenizer, other.generation_config) == [own, 5]
+
+
+def test_prompts_without_room_for_an_answer_are_refused(model, tokenizer, ids):
+    context = model.config.max_position_embeddings
+    longest = max(map(len, ids))
+    with pytest.raises(InputError, match=f"{longest} tokens.*takes {context}: set --max_new_token"):
+        next(replies(model, tokenizer, ids, max_new_tokens=context - longest + 1))
+    with pytest.raises(InputError, match="takes 512: shorten the prompts"):
+        next(replies(model, tokenizer, [[5] * context], max_new_tokens=1))
 
 
 def test_a_second_sampling_stops_at_the_same_tokens_as_the_first(model, tokenizer, ids):

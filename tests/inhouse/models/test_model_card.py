@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import metadata_load
+from transformers import AutoConfig, GenerationConfig
 
 from inhouse import chat
 from inhouse.files import describe_input
@@ -120,6 +121,47 @@ def test_a_model_from_the_hub_is_known_by_its_name():
     cached = "/home/x/hub/models--some--model-1B/snapshots/0123abc"
     assert card.hub_name(cached) == "some/model-1B"
     assert card.hub_name("/home/x/models/mine") == "/home/x/models/mine"
+
+
+# --- where a reply ends -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stops_elsewhere(copy_of_tiny) -> Path:
+    """A base that ends a text with one token, where its template ends a reply with another."""
+    for name in ("config.json", "generation_config.json"):
+        stored = json.loads((copy_of_tiny / name).read_text())
+        (copy_of_tiny / name).write_text(json.dumps(stored | {"eos_token_id": 0}))
+    return copy_of_tiny
+
+
+def test_what_is_saved_and_merged_stops_where_replies_end(stops_elsewhere, tokenizer, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    from inhouse.models.merge import merge
+
+    ends = [tokenizer.convert_tokens_to_ids("<|im_end|>"), 0]
+    whole, adapter = tmp_path / "whole", tmp_path / "adapter"
+    save_model(load_causal_lm(str(stops_elsewhere)), tokenizer, whole)
+    lora = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
+    save_model(get_peft_model(load_causal_lm(str(stops_elsewhere)), lora), tokenizer, adapter)
+    merge(str(adapter), tmp_path / "merged")
+    for folder in (whole, adapter, tmp_path / "merged"):
+        assert GenerationConfig.from_pretrained(folder).eos_token_id == ends
+    for folder in (whole, tmp_path / "merged"):
+        assert AutoConfig.from_pretrained(folder).eos_token_id == ends
+    # peft's model generates as its base does: the adapter's program says where to stop.
+    assert f"eos_token_id={ends})" in card.python(adapter, str(stops_elsewhere))
+    assert "--generation-config ." in card.vllm(adapter, str(stops_elsewhere))
+    assert "eos_token_id" not in card.python(whole, str(stops_elsewhere))
+
+
+def test_a_generation_config_that_transformers_would_not_write_is_saved(copy_of_tiny, tokenizer):
+    path = copy_of_tiny / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"temperature": 0.6, "top_p": 0.9}))
+    save_model(load_causal_lm(str(copy_of_tiny)), tokenizer, copy_of_tiny / "again")
+    saved = GenerationConfig.from_pretrained(copy_of_tiny / "again")
+    assert (saved.temperature, saved.top_p, saved.do_sample) == (0.6, 0.9, True)
 
 
 # --- what its commands do -----------------------------------------------------------------------

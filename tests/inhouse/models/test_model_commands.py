@@ -408,6 +408,21 @@ def test_inspect_reads_what_the_folder_says(run_stage, tiny_model, tokenizer):
     assert not facts["template_thinks"]
     assert (facts["bos_token"], facts["end_token"]) == (None, "<|im_end|>")
     assert (facts["pad_token"], facts["vocabulary"]) == ("<|pad|>", len(tokenizer))
+    assert (facts["stops_at"], facts["notes"], facts["refused"]) == (["<|im_end|>"], [], None)
+
+
+def test_inspect_says_where_replies_end_and_what_training_pads_with(copy_of_tiny):
+    for name in ("config.json", "generation_config.json"):
+        stored = json.loads((copy_of_tiny / name).read_text())
+        (copy_of_tiny / name).write_text(json.dumps(stored | {"eos_token_id": 0}))
+    tokenizer = AutoTokenizer.from_pretrained(copy_of_tiny)
+    other = tokenizer.convert_ids_to_tokens(0)
+    tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.save_pretrained(copy_of_tiny)
+    page = inspection.page(inspection.inspect(str(copy_of_tiny)))
+    assert f"replies end   at <|im_end|> or {other}\n" in page
+    assert "at which the base does not stop" in page
+    assert "pad <|im_end|> (training pads with <|pad|>)" in page
 
 
 def test_the_estimates_are_the_formulas(tiny_model, tokenizer, monkeypatch):
@@ -512,7 +527,8 @@ def test_the_tokens_and_the_template_are_told_as_they_are(copy_of_tiny, tmp_path
     assert facts["template_thinks"] and not facts["template_marks_replies"]
     page = inspection.page(facts)
     assert "does not mark replies" in page and "a part for thoughts" in page
-    assert "padding needs a token of its own" in page
+    assert facts["stops_at"] == [] and "writes no end token behind a reply" in facts["refused"]
+    assert f"training      refused: the chat template in {copy_of_tiny}" in page
     (copy_of_tiny / "chat_template.jinja").unlink()
     facts = inspection.inspect(str(copy_of_tiny))
     assert not facts["chat_template"] and "add chat_template.jinja" in inspection.page(facts)
