@@ -266,4 +266,7 @@ def _load(
     missing = sorted(key for key in found["missing_keys"] if key.startswith(below) or not any_head)
     if missing:  # transformers fills them with noise, and only warns
         raise InputError(f"the weights in {name} lack {', '.join(missing[:3])}: save it again")
+    # torch would give the row of the padding no gradient: where that is the end token, it would
+    # never be learned as an input. Rows are masked by their lengths.
+    model.get_input_embeddings().padding_idx = None
     return model

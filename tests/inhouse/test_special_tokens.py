@@ -148,12 +148,12 @@ def test_a_template_that_would_train_wrong_is_refused_by_name(made, template, sa
 
 
 def test_a_header_that_always_stands_there_is_noticed(made):
-    tokenizer = made(TURNS + "<|im_start|>assistant\n")
+    tokenizer = made(TURNS + "{{ '<|im_start|>assistant\n' }}")
     check(tokenizer)
     notes = special_tokens.notes(tokenizer, GenerationConfig(eos_token_id=tokenizer.eos_token_id))
     assert notes == [
         "chat template: the chat template writes something behind every conversation, asked to or "
-        "not ('\\n<|im_start|>assistant'): it is not trained"
+        "not ('\\n<|im_start|>assistant\\n'): it is not trained"
     ]
     (row,) = chat.render(tokenizer, TWO_TURNS)
     assert supervised(tokenizer, [row]) == ["It is 1.20% a year.<|im_end|>", "Since May.<|im_end|>"]

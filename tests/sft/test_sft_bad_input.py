@@ -97,7 +97,7 @@ def test_zero_supervised_tokens(sft, copy_of_tiny):
     start = template.index("{%- generation %}")
     end = template.index("{%- endgeneration %}")
     (copy_of_tiny / "chat_template.jinja").write_text(template[:start] + template[end + 20 :])
-    sft(model=copy_of_tiny, says=["mine.jsonl", "template"])
+    sft(model=copy_of_tiny, says=[str(copy_of_tiny), "template", "no end token behind a reply"])
 
 
 @pytest.mark.parametrize("share", ["0.05", "0.5"])

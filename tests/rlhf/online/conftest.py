@@ -104,6 +104,13 @@ def make_roles(writer):
     return make
 
 
+def padding_with(tokenizer, token: str):
+    """The tokenizer with that padding."""
+    other = copy.deepcopy(tokenizer)
+    other.pad_token = token
+    return other
+
+
 @pytest.fixture
 def make_trainer(make_roles, composed, questions, tokenizer, tmp_path):
     """A PPOTrainer; keywords of TRL's config and of PPOSettings change it."""
@@ -115,7 +122,9 @@ def make_trainer(make_roles, composed, questions, tokenizer, tmp_path):
     from rlhf.online.trainer import PPOTrainer
     from rlhf.ppo import PPOSettings
 
-    def make(mode: str = "lora", score=share_of_early_letters, folder=None, **changes):
+    def make(
+        mode="lora", score=share_of_early_letters, folder=None, pads_with="<|pad|>", **changes
+    ):
         own = {field.name for field in dataclasses.fields(PPOSettings)} & changes.keys()
         settings = {"value_warmup": 0, "max_kl": 1e3, "value_learning_rate": 1e-3}
         settings |= {key: changes.pop(key) for key in own}
@@ -128,7 +137,7 @@ def make_trainer(make_roles, composed, questions, tokenizer, tmp_path):
             PPOSettings(**settings),
             args,
             datasets.Dataset.from_list(questions),
-            tokenizer,
+            padding_with(tokenizer, pads_with),
         )
 
     return make
@@ -143,7 +152,7 @@ def make_rloo(writer, composed, questions, tokenizer, tmp_path):
 
     from rlhf.online.watched import WatchedRLOOTrainer
 
-    def make(folder=None, max_kl: float = 1e3, rows=questions, **changes):
+    def make(folder=None, max_kl: float = 1e3, rows=questions, pads_with="<|pad|>", **changes):
         output = str(folder or tmp_path / "out")
         # A rollout is 4 answers to each of 4 prompts, learned from in 4 steps.
         group = {"num_generations": 4, "num_iterations": 1, "save_steps": 4}
@@ -154,7 +163,7 @@ def make_rloo(writer, composed, questions, tokenizer, tmp_path):
             max_kl,
             args,
             datasets.Dataset.from_list(rows),
-            tokenizer,
+            padding_with(tokenizer, pads_with),
             None,
         )
 

@@ -431,3 +431,22 @@ def test_the_critic_reads_the_state_before_each_token(make_trainer, mode):
         hidden = body(ids).last_hidden_state[0]
         expected = head(hidden).squeeze(1)[len(prompt) - 1 : -1]
     assert torch.allclose(rollout.values[0, :length], expected, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+def test_padding_with_the_end_token_changes_nothing(make_trainer, tmp_path, mode):
+    learned = []
+    for token in ("<|pad|>", "<|im_end|>"):
+        folder = tmp_path / token.strip("<|>")
+        trainer = make_trainer(mode, folder=folder, pads_with=token, max_steps=8)
+        trainer.train()
+        learned.append(parameters(trainer))
+    assert all(torch.equal(weight, learned[1][name]) for name, weight in learned[0].items())

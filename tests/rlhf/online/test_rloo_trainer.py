@@ -87,3 +87,13 @@ def test_after_too_many_roll_backs_training_stops(make_rloo):
     trainer.settle(list(trainer.train_dataset))  # as the stage does: back to the last good weights
     last = parameters(trainer)
     assert all(torch.equal(first[name], last[name]) for name in first)
+
+
+@pytest.mark.slow
+def test_padding_with_the_end_token_changes_nothing(make_rloo, tmp_path):
+    learned = []
+    for token in ("<|pad|>", "<|im_end|>"):
+        trainer = make_rloo(folder=tmp_path / token.strip("<|>"), pads_with=token, max_steps=8)
+        trainer.train()
+        learned.append(parameters(trainer))
+    assert all(torch.equal(weight, learned[1][name]) for name, weight in learned[0].items())
