@@ -434,13 +434,6 @@ def test_the_critic_reads_the_state_before_each_token(make_trainer, mode):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
-@pytest.mark.slow
-@pytest.mark.slow
-@pytest.mark.slow
-@pytest.mark.slow
-@pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_padding_with_the_end_token_changes_nothing(make_trainer, tmp_path, mode):
     learned = []
