@@ -27,7 +27,7 @@ from argilla._exceptions import (
     UnauthorizedError,
 )
 
-from inhouse.errors import InputError
+from inhouse.errors import InputError, words_of
 from inhouse.records import CandidatePair, plain
 
 CREDENTIALS = ".argilla/credentials.json"
@@ -86,19 +86,19 @@ def explained(access: Access) -> Iterator[None]:
         ) from None
     except ForbiddenError as error:
         raise InputError(
-            f"Argilla at {access.url} forbids this to the key's user: {error}"
+            f"Argilla at {access.url} forbids this to the key's user: {words_of(error)}"
         ) from None
     except (httpx.TransportError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise InputError(
-            f"no Argilla answers at {access.url} ({error}): start it with `{START}`, or set "
-            "ARGILLA_API_URL to one that runs"
+            f"no Argilla answers at {access.url} ({words_of(error)}): start it with `{START}`, or "
+            "set ARGILLA_API_URL to one that runs"
         ) from None
     except json.JSONDecodeError:
         raise InputError(
             f"what answers at {access.url} is no Argilla: check ARGILLA_API_URL"
         ) from None
     except ArgillaError as error:
-        raise InputError(f"Argilla at {access.url} says: {error}") from None
+        raise InputError(f"Argilla at {access.url} says: {words_of(error)}") from None
 
 
 def connect(access: Access) -> rg.Argilla:

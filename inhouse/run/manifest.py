@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from inhouse.config import ROOT, Stage
-from inhouse.errors import GateError, InputError
+from inhouse.errors import GateError, InputError, words_of
 from inhouse.files import describe_file, describe_input, sha256
 
 SCHEMA = 1
@@ -91,7 +91,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}): run its stage with --overwrite") from None
+        raise InputError(
+            f"{path} is damaged ({words_of(error)}): run its stage with --overwrite"
+        ) from None
 
 
 def as_json(value: object) -> Any:
