@@ -98,7 +98,7 @@ def questions() -> Iterator[str]:
     """What the user types, or what is piped in, until an empty line or the end.
 
     Raises:
-        InputError: the input is not UTF-8.
+        InputError: what is piped in is not UTF-8, or what is typed not what the terminal speaks.
     """
     typed = sys.stdin.isatty()
     while True:
@@ -107,7 +107,8 @@ def questions() -> Iterator[str]:
         except EOFError:
             return
         except UnicodeDecodeError as error:
-            raise InputError(f"what is piped in is not UTF-8 at byte {error.start}") from None
+            kind = "UTF-8" if error.encoding == "utf-8" else error.encoding
+            raise InputError(f"this question is not {kind} at byte {error.start}") from None
         if not line.strip():
             return
         if not typed:

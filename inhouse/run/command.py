@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from inhouse.errors import GateError, InputError
 from inhouse.run.allocator import keep_freed_memory
+from inhouse.run.console import fit_console
 
 
 class UpToDate(Exception):
@@ -25,6 +26,7 @@ def command(main: Callable[[], None]) -> NoReturn:
 
     0 done or up to date, 1 unexpected, 2 a gate said no, 3 something to mend first.
     """
+    fit_console()
     keep_freed_memory()
     on_refusal.clear()
     try:

@@ -191,6 +191,15 @@ def test_a_begun_folder_is_gone_on_in(campaign, capsys):
     assert "going on in" in capsys.readouterr().out
 
 
+def test_a_name_that_was_read_as_bytes_is_written_and_known_again(campaign):
+    # As Python hands over a path under LC_ALL=C without UTF-8 mode.
+    begun(campaign, {"judge": "m\udcc3\udcbcller"})
+    assert json.loads((campaign / "example" / BEGUN).read_text("utf-8"))["settings"] == {
+        "judge": "müller"
+    }
+    assert opened(campaign, {"judge": "müller"}).resumed
+
+
 def test_somebody_elses_files_are_refused_and_left(campaign):
     folder = campaign / "example"
     folder.mkdir(parents=True)
