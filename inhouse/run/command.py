@@ -17,7 +17,7 @@ class UpToDate(Exception):
     """The stage was already run with these settings and inputs."""
 
 
-# Undone when a command ends without a result: a folder that was claimed, and nothing put in it.
+# Undone when a command is refused or fails: a folder that was claimed, and nothing put in it.
 on_refusal: list[Callable[[], None]] = []
 
 
@@ -35,8 +35,7 @@ def command(main: Callable[[], None]) -> NoReturn:
     except UpToDate as done:
         print(f"up to date: {done}")
     except (InputError, GateError) as refusal:
-        for undo in on_refusal:
-            undo()
+        _undo()
         print(f"error: {refusal}", file=sys.stderr)
         sys.exit(refusal.exit_code)
     except BrokenPipeError:  # `… | head` has read enough
@@ -46,8 +45,14 @@ def command(main: Callable[[], None]) -> NoReturn:
         sys.exit(130)
     except Exception:
         traceback.print_exc()
+        _undo()
         sys.exit(1)
     sys.exit(0)
+
+
+def _undo() -> None:
+    for undo in on_refusal:
+        undo()
 
 
 def leave_group() -> None:

@@ -394,6 +394,44 @@ def test_an_unfinished_stage_named_explicitly_is_refused_as_well(campaign):
         )
 
 
+def test_a_journal_without_a_record_is_nothing(tmp_path):
+    run = claimed(tmp_path)
+    run.path("candidates.jsonl.part").touch()
+    run.withdraw()
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("fault", [InputError("no"), GateError("no"), RuntimeError("a bug")])
+@pytest.mark.parametrize("made", [None, "checkpoints/checkpoint-1/trainer_state.json"])
+def test_a_stage_that_fails_gives_up_its_claim_unless_it_has_made_something(
+    tmp_path, capsys, fault, made
+):
+    def main() -> None:
+        run = claimed(tmp_path)
+        if made:
+            run.path(made).parent.mkdir(parents=True)
+            run.path(made).write_text("{}")
+        raise fault
+
+    with pytest.raises(SystemExit):
+        command(main)
+    begun_file = tmp_path / "a" / "b" / STAGE.name / BEGUN
+    assert begun_file.exists() == bool(made)
+    assert (tmp_path / "a").exists() == bool(made)
+
+
+def test_a_stage_that_was_begun_earlier_is_not_given_up_by_a_failure(campaign, capsys):
+    begun(campaign)
+
+    def main() -> None:
+        opened(campaign).start()
+        raise RuntimeError("a bug")
+
+    with pytest.raises(SystemExit):
+        command(main)
+    assert opened(campaign).resumed
+
+
 # --- exit codes -------------------------------------------------------------------------------
 
 
