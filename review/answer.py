@@ -17,7 +17,7 @@ from inhouse.generation.sample import Reply, log_probabilities
 from inhouse.generation.score import Scorer
 from inhouse.judge import states_facts
 from inhouse.models.load import load_causal_lm, load_tokenizer
-from inhouse.records import Journal, Message, Output, Prompt, content_id, plain
+from inhouse.records import Journal, Message, Output, Prompt, content_id, is_blank, plain
 from inhouse.run import Run
 from review.summary import HELD_OUT, STORY, STORY_GREEDY
 
@@ -183,7 +183,7 @@ def score(
     """
     parts: list[dict[str, float]] = [{} for _ in texts]
     if scorer is not None:
-        spoken = [at for at, (_, text) in enumerate(texts) if text]
+        spoken = [at for at, (_, text) in enumerate(texts) if not is_blank(text)]
         for at, value in zip(spoken, scorer.score([texts[at] for at in spoken]), strict=True):
             parts[at] = {"learned": value}
     return parts

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from inhouse.command_line import parse_words
 from inhouse.errors import InputError
-from inhouse.records import Finding, Message
+from inhouse.records import Finding, Message, is_blank
 from inhouse.run import command, require
 
 if TYPE_CHECKING:
@@ -192,8 +192,9 @@ class Speaker:
             seed=seed,
         )
         reply = batch[0][0]
-        if not reply.text:
-            return Said(note="says nothing")
+        if is_blank(reply.text):
+            at_once = "the model ended at once: " if reply.ended and len(reply.ids) <= 1 else ""
+            return Said(note=f"{at_once}an empty answer")
         self.messages = [*prompt, Message(role="assistant", content=reply.text)]
         note = "" if reply.ended else f"cut after {len(reply.ids)} tokens (--max_new_tokens)"
         if not reply.ended and room <= max_new_tokens:
