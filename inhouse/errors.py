@@ -32,6 +32,17 @@ def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     return names[like[0]] if like else ""
 
 
+def words_of(error: BaseException, most: int = 1000) -> str:
+    """A library's own words to stand inside a sentence of ours: one line, without its full stop.
+
+    Args:
+        most: characters; what is longer is cut, and ends in "…".
+    """
+    said = " ".join(str(error).split())
+    said = said if len(said) <= most else said[: most - 1].rstrip() + "…"
+    return said.rstrip(".:; ") or type(error).__name__
+
+
 @contextmanager
 def refusals(what: str) -> Iterator[None]:
     """What a library says no to while it builds something, in one line instead of a traceback.
@@ -47,5 +58,6 @@ def refusals(what: str) -> Iterator[None]:
     except (InputError, GateError):
         raise
     except (ImportError, ValueError, RuntimeError) as error:
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{what} cannot be built with these settings: {said}") from error
+        raise InputError(
+            f"{what} cannot be built with these settings: {words_of(error)}"
+        ) from error

@@ -16,10 +16,19 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
-        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+        file.write(as_utf8(content) if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+
+
+def as_utf8(text: str) -> bytes:
+    """A text in UTF-8, also one with names of files that Python read as bytes of another encoding.
+
+    Under ``LC_ALL=C`` without UTF-8 mode that is every name with an umlaut in it; those that are
+    UTF-8 come out as they are.
+    """
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").encode("utf-8")
 
 
 def write_json(path: Path, value: object) -> None:

@@ -9,7 +9,7 @@ import importlib
 import re
 from collections.abc import Callable, Sequence
 
-from inhouse.errors import InputError
+from inhouse.errors import InputError, words_of
 from inhouse.records import Message
 
 # Prefers an answer to a prompt over another: 1.0 the first, 0.0 the second, 0.5 a tie.
@@ -27,7 +27,7 @@ def find_judge(name: str) -> Judge:
         found = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
-            f"judge is {name!r}: give module:function, importable from here ({error})"
+            f"judge is {name!r}: give module:function, importable from here ({words_of(error)})"
         ) from None
     if not callable(found):
         raise InputError(f"judge is {name!r}, which is {type(found).__name__}: name a function")

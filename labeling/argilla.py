@@ -8,9 +8,12 @@ writes: ``{"url", "users": {NAME: {"role", "password", "api_key"}}}``.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import secrets
+import unicodedata
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +30,8 @@ from argilla._exceptions import (
     UnauthorizedError,
 )
 
-from inhouse.errors import InputError
+from inhouse.errors import InputError, words_of
+from inhouse.files import as_utf8
 from inhouse.records import CandidatePair, plain
 
 CREDENTIALS = ".argilla/credentials.json"
@@ -86,19 +90,19 @@ def explained(access: Access) -> Iterator[None]:
         ) from None
     except ForbiddenError as error:
         raise InputError(
-            f"Argilla at {access.url} forbids this to the key's user: {error}"
+            f"Argilla at {access.url} forbids this to the key's user: {words_of(error)}"
         ) from None
     except (httpx.TransportError, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise InputError(
-            f"no Argilla answers at {access.url} ({error}): start it with `{START}`, or set "
-            "ARGILLA_API_URL to one that runs"
+            f"no Argilla answers at {access.url} ({words_of(error)}): start it with `{START}`, or "
+            "set ARGILLA_API_URL to one that runs"
         ) from None
     except json.JSONDecodeError:
         raise InputError(
             f"what answers at {access.url} is no Argilla: check ARGILLA_API_URL"
         ) from None
     except ArgillaError as error:
-        raise InputError(f"Argilla at {access.url} says: {error}") from None
+        raise InputError(f"Argilla at {access.url} says: {words_of(error)}") from None
 
 
 def connect(access: Access) -> rg.Argilla:
@@ -122,6 +126,27 @@ def rest(client: rg.Argilla, method: str, path: str, **request: Any) -> Any:
 
 
 # --- workspaces and people --------------------------------------------------------------------
+
+
+# Argilla's SDK takes no other, not even in a list; and none that looks like one made below.
+PLAIN_NAME = re.compile(r"(?!.*--[0-9a-f]{8}$)[A-Za-z0-9_-]+")
+
+
+def workspace_of(campaign: Path) -> str:
+    """A campaign's workspace: its folder's name, or one made of it where Argilla takes no such.
+
+    A name that is made ends in ``--`` and eight digits of the folder's name's hash, so that two
+    folders do not meet in one workspace because they differ in a blank. What it is made of is said.
+    """
+    named = campaign if campaign.name not in ("", "..") else campaign.resolve()
+    name = as_utf8(named.name).decode()
+    if PLAIN_NAME.fullmatch(name):
+        return name
+    letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    words = "-".join(re.findall(r"[A-Za-z0-9_]+", letters))[:60].rstrip("-") or "campaign"
+    made = f"{words}--{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    print(f"the workspace is called {made} in Argilla, which takes A to Z, digits, - and _ alone")
+    return made
 
 
 def ensure_workspace(client: rg.Argilla, name: str) -> rg.Workspace:

@@ -21,7 +21,16 @@ from typing import TYPE_CHECKING, Any
 from inhouse import run as runs
 from inhouse.config import DataOptions, Stage, parse, setting
 from inhouse.errors import InputError
-from inhouse.records import CandidatePair, Finding, Journal, Prompt, content_id, plain, read
+from inhouse.records import (
+    CandidatePair,
+    Finding,
+    Journal,
+    Prompt,
+    content_id,
+    is_blank,
+    plain,
+    read,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -37,6 +46,8 @@ STAGE = Stage(
     mend="give your prompts with --dataset_name (the demonstration house makes its own: "
     "`python -m examples.asdfg.prepare`)",
 )
+
+EMPTY = "empty_answers"  # in a pair's metadata: of all answers to its prompt
 
 
 @dataclass
@@ -85,7 +96,9 @@ def main() -> None:
         return
 
     run.start()
-    pairs = sample_pairs(run, model, tokenizer, prompts, rows, rules, own)
+    pairs, empty = sample_pairs(run, model, tokenizer, prompts, rows, rules, own)
+    answers = len(prompts) * own.samples_per_prompt
+    check_not_all_empty(empty, answers, folder)
     if not pairs:
         raise InputError("every prompt got the same answer each time: nothing to compare")
     paired = {pair.metadata["prompt_index"] for pair in pairs}
@@ -95,6 +108,8 @@ def main() -> None:
         metrics={
             "prompts": len(prompts),
             "pairs": len(pairs),
+            "answers": answers,
+            "empty_answers": empty,
             "prompts_without_a_pair": len(prompts) - len(paired),
         },
         next_command="python -m labeling.server start, then python -m labeling.push",
@@ -125,8 +140,10 @@ def sample_pairs(
     rows: Sequence[list[int]],
     rules: HouseRules,
     own: CandidateOptions,
-) -> list[CandidatePair]:
+) -> tuple[list[CandidatePair], int]:
     """Sample answers to every prompt; the pairs go to ``candidates.jsonl`` batch by batch.
+
+    Returns the pairs, and how many of all answers are empty.
 
     Args:
         run: goes on where it stood.
@@ -142,7 +159,8 @@ def sample_pairs(
     }
     repeats = repeats_of(prompts)
     journal = Journal(run.path("candidates.jsonl"), CandidatePair)
-    known = {pair.metadata["prompt_index"] for pair in journal.records}
+    known = {pair.metadata["prompt_index"]: pair.metadata.get(EMPTY, 0) for pair in journal.records}
+    empty = sum(known.values())
     for batch in sample.replies(
         model,
         tokenizer,
@@ -152,14 +170,31 @@ def sample_pairs(
         temperature=own.temperature,
         seed=own.seed,
         batch_size=own.batch_size,
-        done=known,
+        done=set(known),
         title="candidates",
     ):
         for index, replies in batch.items():
             if index not in known:
                 prompt, repeat = prompts[index], repeats[index]
+                empty += sum(is_blank(reply.text) for reply in replies)
                 journal.append(pair_up(index, prompt, replies, rules, sampled_from, own, repeat))
-    return journal.finish()
+    return journal.finish(), empty
+
+
+def check_not_all_empty(empty: int, answers: int, model: str) -> None:
+    """Say how many answers are empty.
+
+    Raises:
+        InputError: all of them are.
+    """
+    if empty == answers:
+        raise InputError(
+            f"all {answers} answers are empty: {model} ends at once, whatever it is asked. See "
+            f"`python -m review.chat {model}`, then train it on answers that have words, or name "
+            "another with --model_name_or_path"
+        )
+    if empty:
+        print(f"{empty} of {answers} answers are empty: the model ends at once; no pair has them")
 
 
 def repeats_of(prompts: Sequence[Prompt]) -> list[int]:
@@ -189,10 +224,13 @@ def pair_up(
     """
     answers: list[tuple[int, int, str, list[Finding]]] = []
     for number, reply in enumerate(replies):
-        if reply.text and all(reply.text != text for _, _, text, _ in answers):
+        if not is_blank(reply.text) and all(reply.text != text for _, _, text, _ in answers):
             findings = rules.check(prompt.prompt, reply.text)
             answers.append((len(findings), number, reply.text, findings))
     answers.sort(key=lambda answer: answer[:2])
+    noted: dict[str, Any] = {"prompt_index": index}
+    if empty := sum(is_blank(reply.text) for reply in replies):
+        noted[EMPTY] = empty  # so that a run that is gone on with counts them, too
     pairs = []
     for at in range(min(own.pairs_per_prompt, len(answers) // 2)):
         two = [answers[at], answers[-1 - at]]
@@ -209,7 +247,7 @@ def pair_up(
                 source_b={**sampled_from, "sample": number_b},
                 findings_a=findings_a,
                 findings_b=findings_b,
-                metadata={**prompt.metadata, "prompt_index": index},
+                metadata={**prompt.metadata, **noted},
             )
         )
     return pairs

@@ -47,7 +47,7 @@ def main() -> None:
     inputs = {"ratings": source, "candidates": pairs_file}
     run = runs.open_run(STAGE, options, parsed.settings, inputs)
 
-    ratings = read(source, Rating)
+    ratings, again = one_each(read(source, Rating))
     pairs = {pair.id: pair for pair in read(pairs_file, CandidatePair)}
     preferences = decide(pairs, ratings)
     agreement = measure_agreement(ratings, preferences)
@@ -58,6 +58,7 @@ def main() -> None:
     decided, preferences = preferences, veto(pairs, preferences)
     agreement |= {
         "preferences": len(preferences),
+        "ratings_given_again": again,
         "vetoed_by_house_rules": len(decided) - len(preferences),
     }
     if not preferences:
@@ -89,6 +90,29 @@ def last_pull(folder: Path) -> Path:
     if not found:
         raise InputError(f"no ratings in {folder}: run `python -m labeling.pull` first")
     return max(found, key=lambda pull: int(pull.name.removeprefix("pull-")))
+
+
+def one_each(ratings: Sequence[Rating]) -> tuple[list[Rating], int]:
+    """One vote a rater and pair: the last one given. How many earlier ones are left out is said.
+
+    Argilla keeps one answer of each; two come from another tool, or from pulls put together.
+    """
+    last: dict[tuple[str, str], Rating] = {}
+    given: Counter[tuple[str, str]] = Counter()
+    for rating in ratings:
+        key = (rating.pair_id, rating.rater)
+        given[key] += 1
+        if key not in last or rating.submitted_at >= last[key].submitted_at:
+            last[key] = rating
+    again = len(ratings) - len(last)
+    if again:
+        pairs = list(dict.fromkeys(pair for (pair, _), count in given.items() if count > 1))
+        named = ", ".join(pairs[:5]) + (" …" if len(pairs) > 5 else "")
+        print(
+            f"{len(pairs)} pairs were rated more than once by one person ({named}): the last "
+            f"rating of each counts, {again} of {len(ratings)} ratings are left out"
+        )
+    return list(last.values()), again
 
 
 def decide(pairs: dict[str, CandidatePair], ratings: Sequence[Rating]) -> list[Preference]:

@@ -59,8 +59,8 @@ def main() -> None:
     pushed = runs.require(own.house_rules, "give the rules that were pushed")
     rules_hash = rule_files.rules_hash(pushed)
     access = argilla.find_access(own.credentials)
-    name = argilla.pairs_dataset_name(rules_hash)
-    ratings = to_known_pairs(answers_in(access, name, campaign.name, rules_hash), source)
+    name, workspace = argilla.pairs_dataset_name(rules_hash), argilla.workspace_of(campaign)
+    ratings = to_known_pairs(answers_in(access, name, workspace, rules_hash), source)
     if not ratings:
         raise InputError(f"nobody has answered in {name} yet: raters sign in at {access.url}")
     if options.dry_run:

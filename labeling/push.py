@@ -58,16 +58,16 @@ def main() -> None:
     rules = house_rules.load(own.house_rules)
     pairs = read(source, CandidatePair)
     access = argilla.find_access(own.credentials)
-    name = argilla.pairs_dataset_name(rules.hash)
+    name, workspace = argilla.pairs_dataset_name(rules.hash), argilla.workspace_of(campaign)
     # Which server the pairs went to is part of what was done, so it is compared like a setting.
     settings = parsed.settings | {"url": access.url}
     try:
         run = runs.open_run(STAGE, options, settings, inputs)
     except runs.UpToDate:
-        check_still_there(access, name, campaign.name)
+        check_still_there(access, name, workspace)
         raise
     if options.dry_run:
-        print(f"{len(pairs)} pairs would go to {name} in workspace {campaign.name}, {access.url}")
+        print(f"{len(pairs)} pairs would go to {name} in workspace {workspace}, {access.url}")
         return
     client = argilla.connect(access)
 
@@ -76,7 +76,7 @@ def main() -> None:
         dataset = argilla.ensure_dataset(
             client,
             name,
-            argilla.ensure_workspace(client, campaign.name),
+            argilla.ensure_workspace(client, workspace),
             argilla.pairs_settings(
                 house_rules.guidelines(rules),
                 [rule.id for rule in rules.rules],
@@ -88,7 +88,7 @@ def main() -> None:
         config=(options, data, own),
         metrics={
             "url": access.url,
-            "workspace": campaign.name,
+            "workspace": workspace,
             "dataset": name,
             "pairs": len(pairs),
             "guidelines": rules.hash,

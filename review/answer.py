@@ -19,7 +19,7 @@ from inhouse.generation.score import Scorer
 from inhouse.judge import states_facts
 from inhouse.models.folder import context_length
 from inhouse.models.load import load_causal_lm, load_tokenizer
-from inhouse.records import Journal, Message, Output, Prompt, content_id, plain
+from inhouse.records import Journal, Message, Output, Prompt, content_id, is_blank, plain
 from inhouse.run import Run
 from review.summary import HELD_OUT, PROMPTED, STORY, STORY_GREEDY
 
@@ -200,7 +200,7 @@ def score(
     """
     parts: list[dict[str, float]] = [{} for _ in texts]
     if scorer is not None:
-        spoken = [at for at, (_, text) in enumerate(texts) if text]
+        spoken = [at for at, (_, text) in enumerate(texts) if not is_blank(text)]
         for at, value in zip(spoken, scorer.score([texts[at] for at in spoken]), strict=True):
             parts[at] = {"learned": value}
     return parts

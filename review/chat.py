@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from inhouse.command_line import parse_words
 from inhouse.errors import InputError
-from inhouse.records import Finding, Message
+from inhouse.records import Finding, Message, is_blank
 from inhouse.run import command, require
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def questions() -> Iterator[str]:
     """What the user types, or what is piped in, until an empty line or the end.
 
     Raises:
-        InputError: the input is not UTF-8.
+        InputError: what is piped in is not UTF-8, or what is typed not what the terminal speaks.
     """
     typed = sys.stdin.isatty()
     while True:
@@ -107,7 +107,8 @@ def questions() -> Iterator[str]:
         except EOFError:
             return
         except UnicodeDecodeError as error:
-            raise InputError(f"what is piped in is not UTF-8 at byte {error.start}") from None
+            kind = "UTF-8" if error.encoding == "utf-8" else error.encoding
+            raise InputError(f"this question is not {kind} at byte {error.start}") from None
         if not line.strip():
             return
         if not typed:
@@ -191,8 +192,9 @@ class Speaker:
             seed=seed,
         )
         reply = batch[0][0]
-        if not reply.text:
-            return Said(note="says nothing")
+        if is_blank(reply.text):
+            at_once = "the model ended at once: " if reply.ended and len(reply.ids) <= 1 else ""
+            return Said(note=f"{at_once}an empty answer")
         self.messages = [*prompt, Message(role="assistant", content=reply.text)]
         note = "" if reply.ended else f"cut after {len(reply.ids)} tokens (--max_new_tokens)"
         if not reply.ended and room <= max_new_tokens:

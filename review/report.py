@@ -13,7 +13,7 @@ from typing import Any
 
 from compliance.rules.house_rules import HouseRules
 from inhouse import pages
-from inhouse.records import Output, content_id, plain
+from inhouse.records import Output, content_id, is_blank, plain
 from review.summary import HELD_OUT, STORY_GREEDY
 
 TITLES = {
@@ -47,6 +47,7 @@ def render_report(
         judged=any("hidden_standard" in measured for measured in summary["models"].values()),
         provenance=provenance,
         segments=segments,
+        is_blank=is_blank,
     )
 
 

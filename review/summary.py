@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from inhouse.judge import Judge
-from inhouse.records import Output, content_id, plain
+from inhouse.records import Output, content_id, is_blank, plain
 from inhouse.statistics import bootstrap_mean, mcnemar, rate
 
 if TYPE_CHECKING:
@@ -91,9 +91,13 @@ def rates(said: Sequence[Output], rules: HouseRules) -> dict[str, Any]:
 
 
 def measure(said: Sequence[Output], rules: HouseRules) -> dict[str, Any]:
-    """The rates of a model over all prompts, its length and distance, and each rule's rate."""
+    """The rates of a model over all prompts, its length and distance, and each rule's rate.
+
+    An empty answer breaks hardly a rule, so how many there are stands beside the rates.
+    """
     n = len(said)
     return rates(said, rules) | {
+        "empty_answers": sum(is_blank(o.response) for o in said),
         "mean_tokens": sum(o.tokens for o in said) / n,
         "kl_to_sft": sum(o.kl_to_sft or 0.0 for o in said) / n,
         "rules": {
@@ -169,7 +173,11 @@ def print_table(summary: dict[str, Any]) -> None:
     for key in ("mean_tokens", "kl_to_sft"):
         row(key, [f"{summary['models'][name][key]:.2f}" for name in names])
     n, seeds = summary["n_prompts"], len(summary["seeds"])
-    print(f"{n} held-out prompts, {seeds} seed(s), temperature {summary['temperature']}\n")
+    print(f"{n} held-out prompts, {seeds} seed(s), temperature {summary['temperature']}")
+    for name in names:
+        if empty := summary["models"][name].get("empty_answers"):  # not in older summaries
+            print(f"{empty} of {n * seeds} answers of {name} are empty, and break hardly a rule")
+    print()
 
 
 def shown_perplexity(known: dict[str, float], name: str) -> str:

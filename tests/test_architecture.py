@@ -5,6 +5,7 @@ import dataclasses
 import importlib
 import importlib.util
 import inspect
+import os
 import re
 import shlex
 import subprocess
@@ -320,6 +321,41 @@ def test_help_answers_in_a_second_and_lists_the_stages_own_options(module):
             assert f"--{entry.name}" in ended.stdout
     assert ended.stdout.startswith(f"python -m {module}")
     assert min(seconds) <= 1, seconds
+
+
+PRINTS = """
+import runpy, sys
+sys.argv = [sys.argv[1], "--help"]
+try:
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+except SystemExit as ended:
+    assert not ended.code, ended.code
+print("⟦ █ … → − ✓ ü € 日 😀", "\\udcfc")
+"""
+WITH_MAIN = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__"): path
+    for path in modules(*PACKAGES)
+    if path.name == "__main__.py" or "\nif __name__ ==" in path.read_text(encoding="utf-8")
+}
+# Takes no words: the suite's own half of the server, and what writes frozen files.
+WITHOUT_HELP = {"labeling.server.inside.launch", "examples.asdfg.freeze"}
+
+
+def test_the_commands_are_found():
+    assert len(WITH_MAIN) > 20 and set(COMMANDS) | WITHOUT_HELP <= set(WITH_MAIN)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", sorted(set(WITH_MAIN) - WITHOUT_HELP))
+def test_a_command_prints_anything_on_a_console_that_is_not_utf8(module, tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-c", PRINTS, module],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+    )
+    assert ended.returncode == 0, ended.stderr.decode()
+    assert ended.stdout.decode("ascii").strip()
 
 
 # --- what is documented parses ----------------------------------------------------------------

@@ -24,6 +24,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config,
 
 from examples.asdfg import corpus
 from examples.asdfg.tokenizer import train_tokenizer
+from inhouse.run import command
 
 GENERATOR = "examples.asdfg.corpus"
 
@@ -305,4 +306,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

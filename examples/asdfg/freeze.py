@@ -16,6 +16,8 @@ from pathlib import Path
 
 from examples.asdfg import dialogues, facts, wordings
 from examples.asdfg.dialogues import Source
+from inhouse.errors import InputError
+from inhouse.run import command
 from inhouse.strict_yaml import load_yaml
 
 HELD_OUT = Path(__file__).parent / "held_out"
@@ -66,14 +68,19 @@ def freeze(path: Path, records: Iterator[dict]) -> bool:
     return True
 
 
-def main() -> int:
-    """Write what is not there yet; return the exit code."""
+def main() -> None:
+    """Write what is not there yet.
+
+    Raises:
+        InputError: something was there.
+    """
     drawn = slices()
     written = [freeze(HELD_OUT / f"{n}.jsonl", draw(n, source)) for n, source in drawn.items()]
     questions = drawn["unseen_phrasings"].asking.story
     written.append(freeze(HELD_OUT / "story.jsonl", story(questions)))
-    return 0 if all(written) else 3
+    if not all(written):
+        raise InputError(f"{HELD_OUT} holds what is frozen: nothing is written over it")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(main)

@@ -21,6 +21,7 @@ from inhouse.generation import sample
 from inhouse.judge import states_facts
 from inhouse.models.load import Model, load_causal_lm, load_tokenizer
 from inhouse.records import Message as Turn
+from inhouse.run import command
 
 SLICES = {"training": Source(story=0.0), **DEVELOPMENT, "story": Source(story=1.0)}
 RULES = config.ROOT / "configs" / "house" / "asdfg.yaml"
@@ -89,4 +90,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inhouse.errors import InputError
+from inhouse.errors import InputError, words_of
 from inhouse.reading import tables
 from inhouse.reading.strict_json import Fault, check, parse, parse_at
 
@@ -131,7 +131,9 @@ def read_bytes(path: Path) -> bytes:
         content = path.read_bytes()
         return gzip.decompress(content) if path.suffix.lower() == ".gz" else content
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"cannot unpack {path}: {error}: pack it anew with gzip") from None
+        raise InputError(
+            f"cannot unpack {path}: {words_of(error)}: pack it anew with gzip"
+        ) from None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from None
 

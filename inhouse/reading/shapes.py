@@ -180,7 +180,10 @@ def _alpaca(row: dict[str, Any]) -> tuple[dict[str, Any], str]:
         raise Fault("field 'instruction' or 'input': expected a text in each")
     asked = "\n\n".join(part for part in (asked, more) if part and part.strip())
     turns: list[Any] = []
-    for pair in row.get("history") or []:
+    history = row.get("history") or []
+    if not isinstance(history, list):
+        raise Fault(f"field 'history': found {_kind(history)}, expected pairs of texts in a list")
+    for pair in history:
         if not (isinstance(pair, list) and len(pair) == 2):
             raise Fault("field 'history': expected pairs of a question and its answer")
         turns += [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[1]}]

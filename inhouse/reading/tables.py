@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from inhouse.errors import InputError
+from inhouse.errors import InputError, words_of
 from inhouse.reading.strict_json import Fault
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -117,8 +117,9 @@ def read_columns(path: Path) -> Any:
             table = _parquet(path) if path.suffix.lower() == ".parquet" else _arrow(path)
         table.validate(full=True)
     except (pyarrow.ArrowException, OSError, ValueError, LookupError, TypeError, MemoryError) as e:
-        first = str(e).strip().splitlines()[0][:200] if str(e).strip() else type(e).__name__
-        raise InputError(f"cannot read {path} as a table: {first}: write it anew") from None
+        raise InputError(
+            f"cannot read {path} as a table: {words_of(e, most=200)}: write it anew"
+        ) from None
     names = table.column_names
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
@@ -150,7 +151,7 @@ def column_rows(table: Any, source: str) -> Iterator[tuple[int, dict[str, Any] |
             rows = batch.to_pylist()
         except (ValueError, ArithmeticError, TypeError, LookupError) as error:
             raise InputError(
-                f"{source}, records {number + 1} to {number + len(batch)}: {error}"
+                f"{source}, records {number + 1} to {number + len(batch)}: {words_of(error)}"
             ) from None
         for row in rows:
             number += 1

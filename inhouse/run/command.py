@@ -10,13 +10,14 @@ from typing import NoReturn
 
 from inhouse.errors import GateError, InputError
 from inhouse.run.allocator import keep_freed_memory
+from inhouse.run.console import fit_console
 
 
 class UpToDate(Exception):
     """The stage was already run with these settings and inputs."""
 
 
-# Undone when a command ends without a result: a folder that was claimed, and nothing put in it.
+# Undone when a command is refused or fails: a folder that was claimed, and nothing put in it.
 on_refusal: list[Callable[[], None]] = []
 
 
@@ -25,6 +26,7 @@ def command(main: Callable[[], None]) -> NoReturn:
 
     0 done or up to date, 1 unexpected, 2 a gate said no, 3 something to mend first.
     """
+    fit_console()
     keep_freed_memory()
     on_refusal.clear()
     try:
@@ -33,8 +35,7 @@ def command(main: Callable[[], None]) -> NoReturn:
     except UpToDate as done:
         print(f"up to date: {done}")
     except (InputError, GateError) as refusal:
-        for undo in on_refusal:
-            undo()
+        _undo()
         print(f"error: {refusal}", file=sys.stderr)
         sys.exit(refusal.exit_code)
     except BrokenPipeError:  # `… | head` has read enough
@@ -44,8 +45,14 @@ def command(main: Callable[[], None]) -> NoReturn:
         sys.exit(130)
     except Exception:
         traceback.print_exc()
+        _undo()
         sys.exit(1)
     sys.exit(0)
+
+
+def _undo() -> None:
+    for undo in on_refusal:
+        undo()
 
 
 def leave_group() -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from inhouse.config import RunOptions, Stage
 from inhouse.errors import InputError
 from inhouse.files import describe_input, write_json
-from inhouse.run.command import UpToDate, is_main_process
+from inhouse.run.command import UpToDate, is_main_process, on_refusal
 from inhouse.run.manifest import (
     BEGUN,
     CHECKPOINTS,
@@ -81,12 +81,19 @@ class Run:
         else:
             identity = {"settings": self.settings, "inputs": self.inputs}
             write_json(self.path(BEGUN), {"stage": self.stage.name, **identity})
+            on_refusal.append(self.withdraw)
 
     def withdraw(self) -> None:
-        """Give up a claim behind which nothing was made: the folder is as it was found."""
-        made = [path for path in self.folder.rglob("*") if path.is_file()]
+        """Give up a claim behind which nothing was made: the folder is as it was found.
+
+        A file without content is nothing; with a checkpoint, or one record of a journal, the claim
+        stays, and the same command goes on from there.
+        """
+        files = [path for path in self.folder.rglob("*") if path.is_file()]
+        made = [path for path in files if path.stat().st_size > 0]
         if is_main_process() and not self.resumed and made == [self.path(BEGUN)]:
-            self.path(BEGUN).unlink()
+            for path in files:
+                path.unlink()
             shutil.rmtree(self.path(CHECKPOINTS), ignore_errors=True)
             for place in self.made_for_it:  # from within; others may have put something there
                 if any(place.iterdir()):

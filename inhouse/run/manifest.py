@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from inhouse.config import ROOT, Stage
-from inhouse.errors import GateError, InputError
-from inhouse.files import describe_file, describe_input, sha256
+from inhouse.errors import GateError, InputError, words_of
+from inhouse.files import as_utf8, describe_file, describe_input, sha256
 
 SCHEMA = 1
 MANIFEST, BEGUN = "manifest.json", "begun.json"
@@ -91,7 +91,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}): run its stage with --overwrite") from None
+        raise InputError(
+            f"{path} is damaged ({words_of(error)}): run its stage with --overwrite"
+        ) from None
 
 
 def as_json(value: object) -> Any:
@@ -100,7 +102,7 @@ def as_json(value: object) -> Any:
         value = {k: v for part in value for k, v in asdict(part).items()}
     elif is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
-    return json.loads(json.dumps(value, default=str))
+    return json.loads(as_utf8(json.dumps(value, default=str, ensure_ascii=False)))
 
 
 def _versions() -> dict[str, str]:

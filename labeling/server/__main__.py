@@ -14,6 +14,7 @@ Exit codes: 0 done, 1 unexpected failure, 3 something to mend first (the message
 """
 
 import argparse
+import io
 import json
 import os
 import socket
@@ -33,6 +34,9 @@ WITHOUT_TLS = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code."""
+    for stream in (sys.stdout, sys.stderr):  # a console that is not UTF-8 ends no command
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     os.umask(0o077)  # whatever is written is for this user alone
     folder = DataFolder(options.data_dir.expanduser().absolute())

@@ -8,6 +8,7 @@ from pathlib import Path
 from unittest.mock import MagicMock
 
 import pytest
+from argilla._models import WorkspaceModel
 
 from inhouse.errors import InputError
 from labeling import argilla
@@ -160,6 +161,51 @@ def test_push_as_a_user_runs_it_without_a_server(run_command, pairs, tmp_path, c
     assert ended.returncode == 3, ended.stderr
     assert "Traceback" not in ended.stderr and "error: no Argilla answers" in ended.stderr
     assert not (tmp_path / "runs").exists()
+
+
+# --- names ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["asdfg", "My_Campaign-2", "-x", "run-20261130", "x" * 255])
+def test_a_campaign_that_argilla_can_name_is_called_as_its_folder(name, capsys):
+    assert argilla.workspace_of(Path("runs") / name) == name
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("My Campaign", "My-Campaign"),
+        ("a.b", "a-b"),
+        ("müller", "muller"),
+        ("żółw 2", "zow-2"),
+        ("🎉", "campaign"),
+        ("a b\n", "a-b"),
+        ("ü" * 127, "u" * 60),
+        ("a--0123abcd", "a-0123abcd"),  # as one that was made
+    ],
+)
+def test_another_campaign_has_a_name_made_of_its_folders_and_is_told_it(name, words, capsys):
+    made = argilla.workspace_of(Path("runs") / name)
+    assert made.startswith(f"{words}--") and len(made) == len(words) + 10
+    assert WorkspaceModel(name=made).name == made  # the SDK takes it
+    assert f"is called {made} in Argilla" in capsys.readouterr().out
+    assert argilla.workspace_of(Path("elsewhere") / name) == made
+
+
+def test_folders_that_differ_have_workspaces_that_differ():
+    names = ["a b", "a.b", "a  b", "a-b", "a_b", "ä b", " a b", "a b ", "A b"]
+    made = {argilla.workspace_of(Path("runs") / name) for name in names}
+    made |= {argilla.workspace_of(Path("runs") / name) for name in made}  # and the folder so called
+    assert len(made) == 2 * len(names) - 2
+
+
+def test_a_folder_is_named_from_within_and_in_any_locale_alike(tmp_path, monkeypatch):
+    (tmp_path / "mine" / "sft").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "mine" / "sft")
+    assert argilla.workspace_of(Path("..")) == "mine"
+    read_as_bytes = Path("runs") / "m\udcc3\udcbcller"  # under LC_ALL=C without UTF-8 mode
+    assert argilla.workspace_of(read_as_bytes) == argilla.workspace_of(Path("runs/müller"))
 
 
 # --- what raters are shown --------------------------------------------------------------------

@@ -143,6 +143,35 @@ def test_a_run_writes_pairs_that_can_be_read(run_stage, words, tmp_path):
     assert again.code == 0 and "up to date" in again.out
 
 
+def answering(monkeypatch, *texts: str):
+    """Let the model give these answers to every prompt."""
+
+    def say(model, tokenizer, rows, *, samples, done=frozenset(), **_):
+        for index in range(len(rows)):
+            if index not in done:
+                yield {index: [Reply(texts[n % len(texts)], [5], True) for n in range(samples)]}
+
+    monkeypatch.setattr(sample, "replies", say)
+
+
+def test_empty_answers_are_counted_and_told(run_stage, words, tmp_path, monkeypatch):
+    answering(monkeypatch, GOOD, "", BAD, "\u200b")
+    ended = run_stage("labeling.candidates", *words, "--run_dir", tmp_path / "x")
+    assert ended.code == 0, ended.err
+    assert "12 of 24 answers are empty: the model ends at once" in ended.out
+    metrics = json.loads((tmp_path / "x" / "candidates" / "metrics.json").read_text())
+    assert (metrics["answers"], metrics["empty_answers"]) == (24, 12)
+    assert metrics["pairs"] == 6
+
+
+def test_a_model_that_ends_at_once_whatever_it_is_asked_is_refused(
+    refused, words, tmp_path, monkeypatch
+):
+    answering(monkeypatch, "")
+    says = ["all 24 answers are empty", "python -m review.chat", "--model_name_or_path"]
+    refused("labeling.candidates", *words, says=says, run_dir=tmp_path / "x")
+
+
 def test_killed_and_started_again_equals_uninterrupted(run_stage, words, tmp_path, monkeypatch):
     assert run_stage("labeling.candidates", *words, "--run_dir", tmp_path / "one").code == 0
     own = sample.replies

@@ -8,7 +8,7 @@ import pytest
 
 from inhouse.errors import InputError
 from inhouse.records import CandidatePair, Preference, Rating, read
-from labeling.preferences import decide, last_pull, measure_agreement
+from labeling.preferences import decide, last_pull, measure_agreement, one_each
 
 
 def pair(name: str, **changes) -> CandidatePair:
@@ -186,6 +186,35 @@ def test_the_newest_finished_pull_is_taken(campaign, run_stage):
     agreement = json.loads((out / "agreement.json").read_text())
     assert agreement["pairs_without_majority"] == 1
     assert set(agreement) >= {"krippendorff_alpha", "with_majority"}
+
+
+def test_a_pair_rated_twice_by_one_person_counts_once_and_is_named(
+    campaign, run_stage, write_lines
+):
+    folder, pull = campaign
+    path = pull(1, p1="ab", p2="aa", p3="a") / "ratings.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    # rater-1 of p1 changed to b, and that line stands first; one of p2 said the same again.
+    rows = [{**rows[0], "choice": "b", "submitted_at": "2026-01-02"}, *rows, rows[2], rows[2]]
+    write_lines(path, rows)
+    ended = run_stage("labeling.preferences", "--run_dir", folder)
+    assert ended.code == 0, ended.err
+    assert "2 pairs were rated more than once by one person (p1, p2): the last" in ended.out
+    assert "3 of 8 ratings are left out" in ended.out
+    found = {p.pair_id: p for p in read(folder / "preferences/preferences.jsonl", Preference)}
+    assert found["p1"].chosen[0].content == "B of p1" and found["p1"].agreement == 1
+    assert found["p2"].raters == ["rater-1", "rater-2"]
+    metrics = json.loads((folder / "preferences" / "manifest.json").read_text())["metrics"]
+    assert metrics["ratings_given_again"] == 3 and metrics["ratings"] == 5
+
+
+def test_only_the_first_five_such_pairs_are_named(capsys):
+    votes = ratings(**{f"p{number}": "a" for number in range(7)})
+    kept, again = one_each([*votes, *votes])
+    assert (len(kept), again) == (7, 7)
+    assert "7 pairs were rated more than once by one person (p0, p1, p2, p3, p4 …)" in (
+        capsys.readouterr().out
+    )
 
 
 def test_no_majority_at_all_is_refused(campaign, refused):

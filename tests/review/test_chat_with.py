@@ -155,7 +155,7 @@ def test_a_reply_without_words_is_not_remembered(talk, monkeypatch):
 
     monkeypatch.setattr(sample, "replies", say)
     ended = talk("What?\nWhat?\n")
-    assert ended.code == 0 and "(says nothing)" in ended.out
+    assert ended.code == 0 and "(the model ended at once: an empty answer)" in ended.out
     assert asked[0] == asked[1]
 
 

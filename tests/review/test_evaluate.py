@@ -12,7 +12,7 @@ from inhouse.judge import find_judge, states_facts
 from inhouse.records import Finding, Message, Output, read
 from review.answer import instructed, score
 from review.evaluate import model_folders
-from review.summary import helpful, summarise
+from review.summary import helpful, print_table, summarise
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "configs" / "house" / "asdfg.yaml"
@@ -133,6 +133,7 @@ def test_the_summary_has_the_shape_that_the_issue_asks_for(rules):
     for measures in found["models"].values():
         assert set(measures) == {
             *("any_violation", "tone_violation", "helpful", "end_token", "mean_tokens"),
+            "empty_answers",
             *("kl_to_sft", "rules"),
         }
         assert set(measures["helpful"]) == {"rate", "low", "high", "n"}
@@ -243,12 +244,20 @@ def test_a_judge_that_cannot_be_found_is_refused(name):
         find_judge(name)
 
 
+def test_empty_answers_are_counted_and_told(rules, capsys):
+    said = [output("sft", 1, response=""), output("sft", 2, response="\u200b"), output("sft", 3)]
+    summary = summary_of(rules, *said, names=["sft"])
+    assert summary["models"]["sft"]["empty_answers"] == 2
+    print_table(summary | {"temperature": 1.0})
+    assert "2 of 3 answers of sft are empty" in capsys.readouterr().out
+
+
 def test_an_empty_answer_has_no_learned_reward():
     class Lengths:
         def score(self, texts):
             return [float(len(text)) for _, text in texts]
 
-    assert score(Lengths(), [(None, "abc"), (None, ""), (None, "a")]) == [
+    assert score(Lengths(), [(None, "abc"), (None, "\u200b"), (None, "a")]) == [
         {"learned": 3.0},
         {},
         {"learned": 1.0},

@@ -196,7 +196,8 @@ def test_an_empty_answer_that_breaks_a_rule_is_shown_as_such(rules):
     text = page(rules, output("", spans=[("TONE-03", 0, 0)]))
     said = " ".join("".join(Elements(text).said).split())
     answer = said[said.index("Side by side") :]
-    assert "TONE-03" in answer
+    assert "TONE-03" in answer and "an empty answer" in answer
+    assert "Empty answersthey break hardly a rule, and help nobody1" in said
 
 
 def test_an_answers_lines_stay_lines(rules):

@@ -59,6 +59,12 @@ def add(api: Api, folder: DataFolder, name: str, role: str, workspace: str) -> s
             f"user name {name!r}: expected up to 64 letters, digits and _ . @ -, "
             "the first a letter or digit"
         )
+    # Argilla would make it, and its SDK then read no workspace at all.
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", workspace):
+        raise ToMend(
+            f"workspace {workspace!r}: expected letters, digits, _ and -; `python -m "
+            "labeling.push` says what a campaign's is called"
+        )
     if _find(api, name) is not None:
         raise ToMend(
             f"user {name!r} exists already: choose another name, or remove it first with "

@@ -26,7 +26,7 @@ from compliance.privacy.scrub import (
     scrubbed,
     texts_of,
 )
-from inhouse.errors import GateError, InputError
+from inhouse.errors import InputError
 from inhouse.records import Demonstration
 
 ROOT = Path(__file__).parents[3]
@@ -354,17 +354,9 @@ def test_training_data_with_personal_data_is_refused_unless_cleared_or_allowed()
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["privacy", *map(str, words)])
-        raised = None
-        try:
-            main()
-        except (InputError, GateError) as error:
-            raised = error
-        return capsys.readouterr(), raised
-
-    return call
+def run(run_main):
+    """Run a command in this process: what it printed, and what it raised."""
+    return partial(run_main, main)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ cut accented letters in two, and a WordPiece one with special tokens, which drop
 import json
 import random
 import shutil
-import sys
 import traceback
 import unicodedata
 from pathlib import Path
@@ -27,7 +26,7 @@ from compliance.privacy.__main__ import main
 from compliance.privacy.entities import Entity
 from compliance.privacy.recogniser import Recogniser
 from compliance.privacy.scan import TYPES, scan
-from inhouse.errors import GateError, InputError
+from inhouse.errors import InputError
 
 NAME = "Zoë Quenbÿ"
 LABELS = ("O", "B-PER", "I-PER", "B-LOC", "B-ORG")
@@ -368,18 +367,12 @@ def test_damaged_weights_are_refused(tokenizer, tmp_path):
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, caplog):
+def run(run_main, caplog):
     """Run the command; return what it printed, all that was logged, and how it said no."""
 
     def call(*words):
-        monkeypatch.setattr(sys, "argv", ["privacy", *map(str, words)])
-        raised = None
         caplog.set_level(0)
-        try:
-            main()
-        except (InputError, GateError) as error:
-            raised = error
-        printed = capsys.readouterr()
+        printed, raised = run_main(main, *words)
         return printed.out, printed.err + caplog.text + str(raised or ""), raised
 
     return call

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -42,19 +43,9 @@ def rules(tmp_path):
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(run_main):
     """Run a command in this process: what it printed, and what it raised."""
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["house_rules", *map(str, words)])
-        raised = None
-        try:
-            main()
-        except (InputError, GateError) as error:
-            raised = error
-        return capsys.readouterr(), raised
-
-    return call
+    return partial(run_main, main)
 
 
 def jsonl(path: Path, *records) -> Path:

@@ -191,6 +191,15 @@ def test_a_begun_folder_is_gone_on_in(campaign, capsys):
     assert "going on in" in capsys.readouterr().out
 
 
+def test_a_name_that_was_read_as_bytes_is_written_and_known_again(campaign):
+    # As Python hands over a path under LC_ALL=C without UTF-8 mode.
+    begun(campaign, {"judge": "m\udcc3\udcbcller"})
+    assert json.loads((campaign / "example" / BEGUN).read_text("utf-8"))["settings"] == {
+        "judge": "müller"
+    }
+    assert opened(campaign, {"judge": "müller"}).resumed
+
+
 def test_somebody_elses_files_are_refused_and_left(campaign):
     folder = campaign / "example"
     folder.mkdir(parents=True)
@@ -383,6 +392,44 @@ def test_an_unfinished_stage_named_explicitly_is_refused_as_well(campaign):
         open_run(
             OTHER, RunOptions(run_dir=str(campaign)), {}, {"dataset_name": run.path("p.jsonl")}
         )
+
+
+def test_a_journal_without_a_record_is_nothing(tmp_path):
+    run = claimed(tmp_path)
+    run.path("candidates.jsonl.part").touch()
+    run.withdraw()
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("fault", [InputError("no"), GateError("no"), RuntimeError("a bug")])
+@pytest.mark.parametrize("made", [None, "checkpoints/checkpoint-1/trainer_state.json"])
+def test_a_stage_that_fails_gives_up_its_claim_unless_it_has_made_something(
+    tmp_path, capsys, fault, made
+):
+    def main() -> None:
+        run = claimed(tmp_path)
+        if made:
+            run.path(made).parent.mkdir(parents=True)
+            run.path(made).write_text("{}")
+        raise fault
+
+    with pytest.raises(SystemExit):
+        command(main)
+    begun_file = tmp_path / "a" / "b" / STAGE.name / BEGUN
+    assert begun_file.exists() == bool(made)
+    assert (tmp_path / "a").exists() == bool(made)
+
+
+def test_a_stage_that_was_begun_earlier_is_not_given_up_by_a_failure(campaign, capsys):
+    begun(campaign)
+
+    def main() -> None:
+        opened(campaign).start()
+        raise RuntimeError("a bug")
+
+    with pytest.raises(SystemExit):
+        command(main)
+    assert opened(campaign).resumed
 
 
 # --- exit codes -------------------------------------------------------------------------------

@@ -9,8 +9,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
+
+from labeling.server.folder import ToMend
+from labeling.server.host import users
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 slow = pytest.mark.slow
@@ -135,6 +139,14 @@ def test_no_stock_credentials(server) -> None:
         assert answer.status_code == 401
     login = {"username": "argilla", "password": "12345678"}
     assert requests.post(f"{server.url}/api/v1/token", data=login, timeout=30).status_code == 401
+
+
+@pytest.mark.parametrize("name", ["My Campaign", "müller", "a.b", "", "a\n"])
+def test_a_workspace_that_the_sdk_could_not_read_is_not_made(name: str) -> None:
+    api = MagicMock()
+    with pytest.raises(ToMend, match=r"labeling\.push` says"):
+        users.add(api, MagicMock(), "anna", "annotator", name)
+    assert api.mock_calls == []
 
 
 @slow

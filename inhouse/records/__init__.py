@@ -1,0 +1,43 @@
+"""The records that cross stages: their kinds, and how they are read and written."""
+
+from inhouse.records.files import (
+    Journal,
+    content_id,
+    positions,
+    read,
+    read_placed,
+    to_line,
+    write,
+)
+from inhouse.records.kinds import (
+    CandidatePair,
+    Demonstration,
+    Finding,
+    Output,
+    Preference,
+    Prompt,
+    Rating,
+)
+from inhouse.records.turns import Message, Record, check_reply, is_blank, plain
+
+__all__ = [
+    "CandidatePair",
+    "Demonstration",
+    "Finding",
+    "Journal",
+    "Message",
+    "Output",
+    "Preference",
+    "Prompt",
+    "Rating",
+    "Record",
+    "check_reply",
+    "content_id",
+    "is_blank",
+    "plain",
+    "positions",
+    "read",
+    "read_placed",
+    "to_line",
+    "write",
+]
