@@ -6,6 +6,7 @@ The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,9 @@ def read(path: Path) -> GgufFile:
         }
     except (ValueError, IndexError, KeyError, OverflowError, MemoryError) as error:
         if "GGMLQuantizationType" in str(error):
-            kind = str(error).split(" ")[0]
+            kind = re.findall(r"\d+", str(error).split(" is not ")[0])[
+                -1
+            ]  # of "np.uint32(99) is …"
             raise InputError(
                 f"{path} holds tensors of ggml's kind {kind}, which the gguf package does not know"
             ) from None
