@@ -72,7 +72,7 @@ def test_no_room_is_said_before_anything_is_fetched(run_stage, index, tmp_path, 
 
 
 @pytest.mark.slow
-def test_it_is_found_again_and_a_changed_file_is_noticed(open_model, run_command):
+def test_it_is_found_again_and_held_to_its_manifest(open_model, run_command):
     ended = run_command(COMMAND, "--run_dir", str(open_model.parent))
     assert ended.returncode == 0, ended.stderr
     assert "is there, its SHA-256 as it must be" in ended.stdout
