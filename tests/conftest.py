@@ -231,6 +231,27 @@ def foreign_model(request, tokenizer, tmp_path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def open_model() -> Path:
+    """SmolLM2-135M-Instruct, fetched once into this clone's ``runs/open``; treat as read-only.
+
+    The one thing here that may ask a network, and in a process of its own, without the guard.
+    """
+    folder = ROOT / "runs" / "open"
+    outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "examples.open_model.fetch", "--run_dir", str(folder)],
+        cwd=ROOT,
+        env=outside,
+        capture_output=True,
+        text=True,
+    )
+    if ended.returncode == 3 and "package index" in ended.stderr:
+        pytest.skip(ended.stderr.strip().splitlines()[-1])
+    assert ended.returncode == 0, ended.stderr
+    return folder / "model"
+
+
 # --- records, and stages that are run -----------------------------------------------------------
 
 

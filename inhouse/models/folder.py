@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 # What is fetched of a model: safetensors, configuration and licence, never pickles or code.
 HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md", "LICENSE*"]
 GENERATION_CONFIG = "generation_config.json"
+GGUF = ".gguf"
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 
@@ -43,6 +44,8 @@ def locate(name_or_path: str) -> str:
     """
     if Path(name_or_path).is_dir():
         return name_or_path
+    if Path(name_or_path).is_file() and name_or_path.endswith(GGUF):
+        raise InputError(_convert_first(name_or_path))
     if name_or_path.startswith((".", "/", "~")) or name_or_path.count("/") > 1:
         raise InputError(f"no model folder {name_or_path}")
     try:
@@ -74,6 +77,9 @@ def check_folder(folder: str) -> None:
         )
     config = Path(folder) / "config.json"
     if not config.is_file() and not is_adapter(folder):
+        packed = sorted(Path(folder).glob(f"*{GGUF}"))
+        if packed:
+            raise InputError(_convert_first(str(packed[0])))
         raise InputError(f"{folder} holds no model: neither config.json nor {ADAPTER_CONFIG}")
     for path in (config, Path(folder) / "tokenizer_config.json"):
         if path.is_file() and "auto_map" in read_config(path):
@@ -81,6 +87,13 @@ def check_folder(folder: str) -> None:
                 f"{path} asks for code of its own (auto_map), which is never run: use an "
                 "architecture that transformers ships"
             )
+
+
+def _convert_first(path: str) -> str:
+    return (
+        f"{path} is a GGUF, which cannot be trained: `python -m inhouse.models convert {path} "
+        "--output_dir DIR` makes a model folder of it"
+    )
 
 
 # ModelConfig's keys that are not carried out yet; a user who sets one is told, not ignored.

