@@ -113,7 +113,7 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
 
 
 _DATE = re.compile(r"\d{1,4}[.\s/-]\d{1,2}[.\s/-]\d{2,4}$")
-_GROUP_BEFORE = re.compile(r"\d[ /]$")  # the end of a longer number
+_GROUP_BEFORE = re.compile(r"\d[ /:]$")  # the end of a longer number, or of a time
 _MONEY = re.compile(r"[$€£¥] ?$")
 _AMOUNT = ("%", "pounds", "dollars", "euros", "eur", "€", "shares", "units")
 
@@ -128,7 +128,8 @@ def _plausible(value: str, said: bool, surely: bool) -> bool:
     digits = re.sub(r"\D", "", value)
     grouped = bool(re.search(r"[ ()./-]", value))
     if value.startswith("+") or digits.startswith("00"):
-        return _possible("+" + digits.removeprefix("00"))
+        abroad = "+" + digits.removeprefix("00")  # "00" alone may open any serial number
+        return _possible(abroad) if grouped or said or value[0] == "+" else _valid(abroad)
     if digits.startswith("0"):
         if 10 <= len(digits) <= 11:
             british = len(digits) == 11 and _valid(value, "GB")
