@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from compliance.patterns import Lists
 from compliance.privacy.detectors.postal_words import spelt
@@ -27,35 +27,38 @@ _BEFORE = f"(?:{_CAPITAL}j{{0,2}}){{0,3}}"
 _IN_STREET = "(?:[WUXxDNVGQPOEFKoSm]j{0,2}){1,4}"
 _NAMED = f"{_BEFORE}[WF]j{{0,2}}{_CAPITAL}{{0,2}}"
 _FIRST = f"{_NUMBER}?(?:{_NUMBER}U?c?|yU?)"  # "14", "24 B", and "2014" without a comma
-# What each kind of part weighs, and how it is written.
+# What each kind of part weighs, the letters of which it has one, and how it is written.
 _PARTS = tuple(
-    (kind, weight, re.compile(pattern))
-    for kind, weight, pattern in (
-        ("box", 3, f"B#?{_ANY}|(?:T(?:{_CAPITAL}|{_ANY}){{1,3}}[cl]{{0,2}})?Ac?R[5Y]?"),
-        ("box", 2, f"b#?{_ANY}(?!w)"),
-        ("street", 3, f"{_FIRST}{_IN_STREET}(?:[SP][DN]?|(?<=W)s)"),
-        ("street", 3, f"{_NUMBER}?{_BEFORE}Ec?{_ANY}"),
-        ("street", 3, f"{_NUMBER}?[QPO]j{{0,3}}[1-3]?{_NAME}c?{_NUMBER}"),
-        ("street", 3, f"{_FIRST}j?[QPO]j{{0,3}}{_CAPITAL}{{1,3}}"),
-        ("road", 2, f"{_FIRST}{_IN_STREET}[VO]|{_ANY}{_CAPITAL}{{0,3}}[GE]|{_NUMBER}[DN]?[SP]U"),
-        ("road", 2, f"{_NUMBER}[DN]?(?:[XU]?[Ss]|X){_ANY}|{_NUMBER}N[WXo]"),
-        ("road", 2, f"{_NUMBER}sj{{0,3}}{_CAPITAL}"),
-        ("road", 2, f"{_NUMBER}?{_BEFORE}(?:[FG]|(?<=W)f)c?{_ANY}"),
-        ("flat", 2, f"T#?(?:{_ANY}|[UN])|oT"),
-        ("code", 3, f"z|{_CAPITAL}[cl]{{0,2}}Y|Zc?{_CAPITAL}|Xc?l?[5Y]"),
-        ("code", 3, f"{_CAPITAL}c?X[46y]|4U{_CAPITAL}"),
-        ("code", 2, f"32{_CAPITAL}|x[5Y]"),
-        ("town", 1, f"[456]c?{_CAPITAL}|{_CAPITAL}(?:c?U)?[cl]{{0,2}}[456p]"),
-        ("country", 1, "[clzZY1-6p]K(?![wWUX])"),
-        ("name", 1, f"{_NUMBER}j?{_CAPITAL}{{0,3}}[WF]"),
-        ("name", 1, f"{_NAMED}{_NUMBER}(?!w)|{_NAMED}c{_NUMBER}(?![A-SU-Zjw])"),
-        ("number", 1, f"#{_ANY}"),
-        ("place", 1, f"(?<={_NUMBER})c{_NAME}(?=[cl.]|$)"),
-        ("place", 1, f"(?:^|(?<=[l.])){_CAPITAL}{{1,3}}c(?=W{{1,3}}{_NUMBER})"),
+    (kind, weight, frozenset(anchors), re.compile(pattern))
+    for kind, weight, anchors, pattern in (
+        ("box", 3, "BA", f"B#?{_ANY}|(?:T(?:{_CAPITAL}|{_ANY}){{1,3}}[cl]{{0,2}})?Ac?R[5Y]?"),
+        ("box", 2, "b", f"b#?{_ANY}(?!w)"),
+        ("street", 3, "SPs", f"{_FIRST}{_IN_STREET}(?:[SP][DN]?|(?<=W)s)"),
+        ("street", 3, "Ee", f"{_NUMBER}?{_BEFORE}(?:E|(?<=[WUXFDoj])e)c?{_ANY}"),
+        ("street", 3, "QPO", f"{_NUMBER}?[QPO]j{{0,3}}[1-3]?{_NAME}c?{_NUMBER}"),
+        ("street", 3, "QPO", f"{_FIRST}j?[QPO]j{{0,3}}{_CAPITAL}{{1,3}}"),
+        ("road", 2, "VO", f"{_FIRST}{_IN_STREET}[VO]"),
+        ("road", 2, "GEe", f"{_ANY}{_CAPITAL}{{0,3}}(?:[GE]|(?<=[WUXFDo])e)"),
+        ("road", 2, "SsX", f"{_NUMBER}[DN]?(?:[XU]?[Ss]|X){_ANY}"),
+        ("road", 2, "SPs", f"{_NUMBER}[DN]?[SP]U|{_NUMBER}sj{{0,3}}{_CAPITAL}"),
+        ("road", 2, "N", f"{_NUMBER}N[WXo]"),
+        ("road", 2, "FGf", f"{_NUMBER}?{_BEFORE}(?:[FG]|(?<=W)f)c?{_ANY}"),
+        ("flat", 2, "T", f"T#?(?:{_ANY}|[UN])|oT"),
+        ("code", 3, "zZY", f"z|{_CAPITAL}[cl]{{0,2}}Y|Zc?{_CAPITAL}"),
+        ("code", 3, "X", f"Xc?l?[5Y]|{_CAPITAL}c?X[46y]"),
+        ("code", 3, "4", f"4U{_CAPITAL}"),
+        ("code", 2, "3x", f"32{_CAPITAL}|x[5Y]"),
+        ("town", 1, "456p", f"[456]c?{_CAPITAL}|{_CAPITAL}(?:c?U)?[cl]{{0,2}}[456p]"),
+        ("country", 1, "K", "[clzZY1-6p]K(?![wWUX])"),
+        ("name", 1, "WF", f"{_NUMBER}j?{_CAPITAL}{{0,3}}[WF]"),
+        ("name", 1, "WF", f"{_NAMED}{_NUMBER}(?!w)|{_NAMED}c{_NUMBER}(?![A-SU-Zjw])"),
+        ("number", 1, "#", f"#{_ANY}"),
+        ("place", 1, "c", f"(?<={_NUMBER})c{_NAME}(?=[cl.]|$)"),
+        ("place", 1, "c", f"(?:^|(?<=[l.])){_CAPITAL}{{1,3}}c(?=W{{1,3}}{_NUMBER})"),
     )
 )
 # Between two parts of one address; between a street and the line with its town.
-_GAP = re.compile(r"[WUXxDNSVGQPOEFKoclT1-6hyzZYARm#p]{0,5}")
+_GAP = re.compile(r"[WUXxDNSVGQPOEeFKoclT1-6hyzZYARm#p]{0,5}")
 _NEXT_LINE = re.compile(r"[cl]{1,2}(?:T[1-6h][cl]{1,2})?")
 _TOWN_BEHIND = re.compile(rf"(?:c{_NAME}(?=[cl.|]|$)){{1,3}}")
 _NUMBERED = re.compile(r"[1-6hyzZYA]")
@@ -63,8 +66,7 @@ _CUE = _LISTS.compile(r"\b<cue>[^.;!?\n]{0,12}$")
 _PERHAPS = _LISTS.compile(r"\b<cue_perhaps>\W{0,2}$")
 
 
-@dataclass(frozen=True, order=True)
-class _Part:
+class _Part(NamedTuple):
     """Which letters are a part of an address, of what kind, and what it weighs."""
 
     start: int
@@ -99,9 +101,11 @@ def postal_addresses(text: str) -> list[Hit]:
 
 def _groups(letters: str) -> Iterator[list[_Part]]:
     """Parts that stand together."""
+    there = set(letters)
     parts = sorted(
         _Part(*found.span(), kind, weight)
-        for kind, weight, part in _PARTS
+        for kind, weight, anchors, part in _PARTS
+        if not there.isdisjoint(anchors)
         for found in part.finditer(letters)
     )
     group: list[_Part] = []

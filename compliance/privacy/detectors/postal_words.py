@@ -12,9 +12,9 @@ S V s
     what a street is called behind its name; the same where prose has it too; without a capital
 Q P O
     what it is called before its name; before or behind it; the same where prose has it too
-E F f G
-    a street in one word; the same where other words end so; such an ending as a word; a street
-    that has no further name
+E e F f G
+    a street in one word, its ending as a word; the same where other words end so; a street that
+    has no further name
 D N T B b A R
     a direction, in letters; a flat or floor; a box, perhaps one; a military post office, its
     region
@@ -43,12 +43,14 @@ _SIGNS = {",": "c", "\n": "l", "#": "#", ".": "."}
 _LISTS = Lists.beside(__file__)
 _BEHIND, _BEHIND_TOO = _LISTS.set_of("street"), _LISTS.set_of("street_or_word")
 _BEFORE, _BEFORE_TOO = _LISTS.set_of("street_before"), _LISTS.set_of("street_before_or_word")
+_THINGS = _LISTS.set_of("thing")
+_ENDS_ONLY = _LISTS.set_of("street_end")
 _ENDS_TOO = _LISTS.set_of("street_end_or_word")
 # Of lists that share a word the later one has it.
 _LETTER_OF = {
     word: letter
     for letter, words in (
-        *(("m", _LISTS.set_of("thing")), ("j", _LISTS.set_of("joint"))),
+        *(("m", _THINGS), ("j", _LISTS.set_of("joint"))),
         *(("+", _LISTS.set_of("and")), ("Q", _BEFORE), ("S", _BEHIND), ("V", _BEHIND_TOO)),
         *(("P", _BEHIND & _BEFORE), ("O", _BEHIND_TOO & _BEFORE)),
         *(("G", _LISTS.set_of("street_alone")), ("D", _LISTS.set_of("direction"))),
@@ -107,7 +109,7 @@ def spelt(text: str) -> tuple[str, list[Span]]:
 
 def _is_short(word: str, letter: str) -> bool:
     """Whether a word may be an abbreviation, so that the dot behind it ends no sentence."""
-    return letter in "SsVQPTDEFB" or len(word) == 1 or word.lower() in _SHORT
+    return letter in "SsVQPTDEeFB" or len(word) == 1 or word.lower() in _SHORT
 
 
 @lru_cache(maxsize=4096)
@@ -139,7 +141,9 @@ def _of_word(word: str, small: bool) -> str:
         return _of_listed(word, plain, letter, capital, small)
     for letter, end in _ENDS:
         if end.search(plain):
-            return letter if capital or letter == "E" else "f" if plain in _ENDS_TOO else "w"
+            if letter == "E":
+                return "e" if plain in _ENDS_ONLY else "E"
+            return letter if capital else "f" if plain in _ENDS_TOO else "w"
     if not capital:
         return "w"
     if plain in _names_of_countries():
@@ -160,8 +164,8 @@ def _of_listed(word: str, plain: str, letter: str, capital: bool, small: bool) -
         return "b" if plain == "box" else "B"
     if letter == "R":
         return "R" if small or word.isupper() else "w"
-    if letter in "j+":
-        return "W" if capital and not small and letter == "j" else letter
+    if letter == "j" and capital and not small:
+        return "m" if plain in _THINGS else "W"
     if letter == "m":
         return "m" if capital and not small else "w"
     if letter == "Q":

@@ -55,6 +55,7 @@ def test_whether_codes_stand_before_their_towns_is_what_the_country_says():
         ("It is on the corner of Kirra 99 and the park", "Kirra 99"),
         # Orders of countries.
         ("Serranoplein 12, 1234 AB Hemsdorp", "Serranoplein 12, 1234 AB Hemsdorp"),
+        ("Villa Strasse 80, Umari", "Villa Strasse 80, Umari"),
         ("Serranogatan 80, 123 45 Umari, Sweden", "Serranogatan 80, 123 45 Umari, Sweden"),
         ("Rua Serrano, 65, Umari", "Rua Serrano, 65, Umari"),
         ("24 Kirra Drive\nUmari NSW 2019", "24 Kirra Drive\nUmari NSW 2019"),
@@ -74,6 +75,7 @@ def test_an_address_is_found_whole(text, words):
     [
         "Ireland 19-13 England",
         "Table 4, Berlin",
+        "The Platz 2 Account costs 46 a month",
         "38.4% reside in Argentina, 15.6% in Italy",
         "It could rise in 2006. The island state asks why.",
         "As you see on Slide 14, we rolled it forward.",
