@@ -62,7 +62,7 @@ def load(
     max_length: int | None,
     truncate: bool,
     privacy: PrivacyOptions,
-    context: int | None,
+    context: int | None = None,
 ) -> RatedPairs:
     """Preferences with their token rows and who voted how on them.
 

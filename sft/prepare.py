@@ -30,7 +30,7 @@ def prepare(
     privacy: PrivacyOptions,
     house_rules: str | None,
     max_length: int | None,
-    context: int | None,
+    context: int | None = None,
 ) -> TrainingData[Demonstration]:
     """Read, check, render and split demonstrations.
 

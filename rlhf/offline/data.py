@@ -65,7 +65,7 @@ def prepare(
     privacy: PrivacyOptions,
     house_rules: str | None,
     max_length: int | None,
-    context: int | None,
+    context: int | None = None,
 ) -> TrainingData[T]:
     """Check every record, leave out what may not be learned, make rows, hold some prompts out.
 

@@ -1,5 +1,6 @@
 """Splits by prompt and by rater, votes, ceilings, the control's winners, and what is refused."""
 
+import copy
 import json
 
 import pytest
@@ -107,23 +108,16 @@ def test_an_answer_that_does_not_fit_alone_is_never_cut(tokenizer, preferences):
 
 
 def test_answers_that_are_the_same_tokens_are_refused(tokenizer):
-    class Stripping:
-        """A tokenizer whose template strips answers, as many do."""
-
-        def __getattr__(self, name):
-            return getattr(tokenizer, name)
-
-        def apply_chat_template(self, messages, **options):
-            stripped = [{**m, "content": m["content"].strip()} for m in messages]
-            return tokenizer.apply_chat_template(stripped, **options)
-
+    stripping = copy.deepcopy(tokenizer)  # as many a template does
+    content = "message['content']"
+    stripping.chat_template = tokenizer.chat_template.replace(content, f"{content} | trim")
     record = Preference(
         prompt=[Message(role="user", content="q")],
         chosen=[Message(role="assistant", content="Yes.")],
         rejected=[Message(role="assistant", content="Yes. ")],
     )
     with pytest.raises(InputError, match="p, record 1: chosen and rejected are the same tokens"):
-        tokenise(Stripping(), [record], "p")
+        tokenise(stripping, [record], "p")
 
 
 # --- votes ------------------------------------------------------------------------------------

@@ -94,12 +94,20 @@ def _extended(text: str, end: int) -> int:
     return extension.end() if extension else end
 
 
+# A local number as it is grouped: "781 1704", "33 93 31 20".
+_LOCAL = re.compile(r"\(?\d{1,5}\)?(?:[ .-]{1,3}\(?\d{2,6}\)?){1,4}")
+_VERSION = re.compile(r"\.\d(?:\.|$)")
+
+
 @lru_cache(maxsize=4096)
 def _of_a_plan(value: str) -> bool:
     """Whether some plan has numbers like this one, with or without its area."""
     digits = re.sub(r"\D", "", value)
-    if 7 <= len(digits) <= 9 and re.search(r"[ .-]", value):
-        return True  # a local number, which no plan can tell
+    if 7 <= len(digits) <= 9 and _LOCAL.fullmatch(value):
+        return True  # no plan can tell
+    serial = len(digits) > 13 and value.lstrip("(")[0] not in "+0"  # a device's, an account's
+    if serial or _VERSION.search(value):
+        return False
     if re.fullmatch(r"(?:00)?1?[2-9]\d{9}", digits):  # North America's; also areas not given out
         return True
     abroad = "+" + digits.removeprefix("00")
@@ -113,7 +121,7 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
 
 
 _DATE = re.compile(r"\d{1,4}[.\s/-]\d{1,2}[.\s/-]\d{2,4}$")
-_GROUP_BEFORE = re.compile(r"\d[ /]$")  # the end of a longer number
+_GROUP_BEFORE = re.compile(r"\d[ /:]$")  # the end of a longer number, or of a time
 _MONEY = re.compile(r"[$€£¥] ?$")
 _AMOUNT = ("%", "pounds", "dollars", "euros", "eur", "€", "shares", "units")
 
@@ -128,7 +136,8 @@ def _plausible(value: str, said: bool, surely: bool) -> bool:
     digits = re.sub(r"\D", "", value)
     grouped = bool(re.search(r"[ ()./-]", value))
     if value.startswith("+") or digits.startswith("00"):
-        return _possible("+" + digits.removeprefix("00"))
+        abroad = "+" + digits.removeprefix("00")  # "00" alone may open any serial number
+        return _possible(abroad) if grouped or said or value[0] == "+" else _valid(abroad)
     if digits.startswith("0"):
         if 10 <= len(digits) <= 11:
             british = len(digits) == 11 and _valid(value, "GB")

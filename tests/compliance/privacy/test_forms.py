@@ -72,3 +72,17 @@ def test_every_string_of_a_record_is_looked_into_and_a_key_says_what_it_is():
     assert mail not in str(made) and counts == {"EMAIL": 4, "SECRET": 1}
     assert made["metadata"]["personal_data"] == "cleared by A"
     assert len(entities_of(record, scan)) == 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "at 06:08:05.229409",
+        "Chrome/33.0.857.0 Mobile",
+        "by phone (817503310447731)",
+        "device 003146280336254 is registered",
+    ],
+)
+def test_times_and_serial_numbers_are_no_telephones(text):
+    assert scan(text) == []
+    assert [e.type for e in scan("call 0031 46 280 3362")] == ["PHONE"]

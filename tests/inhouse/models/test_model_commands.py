@@ -217,7 +217,7 @@ def half_merged(out: Path) -> None:
     assert "config.json" not in files(out) and "manifest.json" not in files(out)
     with pytest.raises(InputError):
         runs.require(out, "")
-    with pytest.raises(InputError, match="holds no model"):
+    with pytest.raises(InputError, match=r"no model folder|holds no model"):
         check_folder(str(out))
     with pytest.raises((OSError, ValueError)):
         AutoModelForCausalLM.from_pretrained(out)
@@ -265,7 +265,7 @@ def test_a_merge_that_leaves_the_adapter_out_is_refused(merge, out, monkeypatch)
     ended = merge()
     assert ended.code == 2 and "thrown away" in ended.err and "Traceback" not in ended.err
     half_merged(out)
-    assert files(out) == {"begun.json"}
+    assert not out.exists()  # nothing was made: the claim is given up
 
 
 def test_a_file_that_is_written_wrong_is_refused(merge, out, monkeypatch):

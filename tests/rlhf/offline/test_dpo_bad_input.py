@@ -111,25 +111,21 @@ def test_a_machine_without_the_memory(dpo, monkeypatch):
 # --- template and tokenizer -------------------------------------------------------------------
 
 
-def test_a_padding_that_is_the_end_token(dpo, copy_of_tiny):
-    config = json.loads((copy_of_tiny / "tokenizer_config.json").read_text())
-    changed = config | {"pad_token": config["eos_token"]}
-    (copy_of_tiny / "tokenizer_config.json").write_text(json.dumps(changed))
-    dpo(model=copy_of_tiny, says=["pads with", "pad_token"])
-
-
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda t: t.replace("<|im_end|>", ""), ["line 1", "no end token"]),
-        (lambda t: "{{ messages | length }}" + t, ["line 1", "renders the prompt otherwise"]),
+        (lambda t: t.replace("<|im_end|>", ""), ["/model writes no end token"]),
+        (
+            lambda t: "{{ messages | length }}" + t,
+            ["p.jsonl, line 1", "renders the prompt otherwise"],
+        ),
     ],
     ids=["no end token", "prompt no prefix"],
 )
 def test_a_template_that_would_teach_something_else(dpo, copy_of_tiny, change, says):
     path = copy_of_tiny / "chat_template.jinja"
     path.write_text(change(path.read_text()))
-    dpo(model=copy_of_tiny, says=["p.jsonl", *says])
+    dpo(model=copy_of_tiny, says=says)
 
 
 def test_a_template_that_begins_the_text_twice(dpo, copy_of_tiny):

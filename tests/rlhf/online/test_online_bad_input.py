@@ -139,9 +139,8 @@ def test_too_few_prompts_for_one_rollout(refused, words, questions, write_lines,
 
 def test_a_model_without_an_end_token(refused, words, writer, tmp_path):
     model = shutil.copytree(writer, tmp_path / "endless")
-    config = json.loads((model / "tokenizer_config.json").read_text())
-    config["eos_token"] = None
-    (model / "tokenizer_config.json").write_text(json.dumps(config))
+    template = model / "chat_template.jinja"
+    template.write_text(template.read_text().replace("<|im_end|>", ""))
     words = ["--model_name_or_path", str(model), *words[2:]]
     refused("rlhf.ppo", *words, says=["no end token"], run_dir=tmp_path / "x")
 

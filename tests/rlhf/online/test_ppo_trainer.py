@@ -255,6 +255,8 @@ def test_each_token_of_a_rollout_weighs_the_same_however_rows_fall_into_batches(
 
     one, other = summed(torch.arange(16)), summed(torch.randperm(16))
     for name in one:
+        print("DIFF", name, (one[name]-other[name]).abs().max().item(), one[name].abs().max().item())
+    for name in one:
         assert torch.allclose(one[name], other[name], atol=1e-6), name
 
 
