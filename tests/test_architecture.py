@@ -232,7 +232,9 @@ def own_dataclasses(module: str) -> list[type]:
     loaded = importlib.import_module(COMMANDS.get(module, module))
     main = ast.parse(inspect.getsource(loaded.main))
     (call,) = (
-        n for n in ast.walk(main) if isinstance(n, ast.Call) and ast.unparse(n.func) == "parse"
+        n
+        for n in ast.walk(main)
+        if isinstance(n, ast.Call) and ast.unparse(n.func).endswith("parse")
     )
     named = [n.value for n in ast.walk(main) if ast.unparse(n).startswith("kinds = (")]
     words = [

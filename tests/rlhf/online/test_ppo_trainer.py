@@ -254,10 +254,9 @@ def test_each_token_of_a_rollout_weighs_the_same_however_rows_fall_into_batches(
         return total
 
     one, other = summed(torch.arange(16)), summed(torch.randperm(16))
-    for name in one:
-        print("DIFF", name, (one[name]-other[name]).abs().max().item(), one[name].abs().max().item())
-    for name in one:
-        assert torch.allclose(one[name], other[name], atol=1e-6), name
+    for name, gradient in one.items():  # rounding goes by the largest number that was added
+        most = gradient.abs().max().item()
+        assert torch.allclose(gradient, other[name], atol=1e-5 * most), name
 
 
 # --- a short training -------------------------------------------------------------------------
