@@ -43,6 +43,9 @@ def tokenizer_for(
     base = find_base(name_or_path)
     for words in notes(tokenizer, generation_config(base)):
         say(words)
+    named = tokenizer.init_kwargs.get("pad_token")
+    if str(named) != tokenizer.pad_token:
+        say(f"padding: {tokenizer.pad_token}, which nothing else uses (the model's own: {named})")
     context = context_length(load_config(base))
     if context is not None:
         training.max_length = min(training.max_length or context, context)

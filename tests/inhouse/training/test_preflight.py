@@ -114,3 +114,26 @@ def test_a_new_adapter_must_train_the_matrix_itself(model, tokenizer, settings, 
     expected = pytest.raises(InputError, match="never learned") if refused else nullcontext()
     with expected:
         check_frozen_tokens(model, tokenizer, ROWS, "d.jsonl", LoraConfig(**settings))
+
+
+def test_a_padding_that_is_chosen_is_said_and_the_length_is_what_the_model_takes(
+    copy_of_tiny, capsys
+):
+    import json
+    from types import SimpleNamespace
+
+    from inhouse.training.preflight import tokenizer_for
+
+    path = copy_of_tiny / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    for max_length, expected in ((1024, 512), (64, 64), (None, 512)):
+        training = SimpleNamespace(max_length=max_length)
+        assert tokenizer_for(str(copy_of_tiny), training)[1] == 512
+        assert training.max_length == expected
+    assert capsys.readouterr().out == ""
+    path.write_text(json.dumps(settings | {"pad_token": settings["eos_token"]}))
+    tokenizer, _ = tokenizer_for(str(copy_of_tiny), training)
+    assert tokenizer.pad_token == "<|pad|>"
+    assert capsys.readouterr().out == (
+        "padding: <|pad|>, which nothing else uses (the model's own: <|im_end|>)\n"
+    )
