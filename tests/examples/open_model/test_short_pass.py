@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from inhouse.records import Demonstration, read
 
@@ -70,8 +71,13 @@ def test_the_real_model_goes_through_every_stage(
     assert aligned["reference/start_gap"] < 1e-3
 
     held_out = ROOT / "examples" / "asdfg" / "held_out" / "unseen_names.jsonl"
-    asked = ("--dataset_name", held_out, "--limit", 2, "--max_new_tokens", LONGEST)
-    asked = (*asked, "--general_text", texts)
+    few = texts.read_text().splitlines(keepends=True)[:4]  # what is read is read four times over
+    (tmp_path / "general.jsonl").write_text("".join(few))
+    settings = YAML(typ="safe").load(ROOT / "configs" / "open" / "review.yaml")
+    settings |= {"general_text": str(tmp_path / "general.jsonl"), "dataset_name": [str(held_out)]}
+    del settings["story_prompts"], settings["instructions"]  # a hundred answers of each model
+    YAML().dump(settings, tmp_path / "review.yaml")
+    asked = ("--config", tmp_path / "review.yaml", "--limit", 2, "--max_new_tokens", LONGEST)
     found = stage("review", *asked, "--models", "base", "sft", "dpo", name="review")
     assert found.keys() == {"base", "sft", "dpo"}
     summary = json.loads((campaign / "review" / "summary.json").read_text())
