@@ -94,13 +94,16 @@ def log_probabilities(
         batch = order[at : at + batch_size]
         ids, mask = pad_left([pairs[i][0] + pairs[i][1] for i in batch], pad_token_id)
         positions = (mask.cumsum(1) - 1).clamp(min=0)
+        written = max(len(pairs[i][1]) for i in batch)  # the head is run on what is scored
         logits = model(
             input_ids=ids.to(model.device),
             attention_mask=mask.to(model.device),
             position_ids=positions.to(model.device),
+            logits_to_keep=written + 1,
         ).logits
         logps = torch.log_softmax(logits[:, :-1].float(), dim=-1)
-        chosen = logps.gather(2, ids[:, 1:, None].to(model.device)).squeeze(2)
+        scored = ids[:, ids.shape[1] - written :, None].to(model.device)
+        chosen = logps.gather(2, scored).squeeze(2)
         for row, index in enumerate(batch):
             length = len(pairs[index][1])  # left padded: a reply is the row's last tokens
             results[index] = float(chosen[row, -length:].sum()) if length else 0.0
