@@ -36,7 +36,7 @@ def test_sft_learns_the_replies_and_what_it_saves_loads_elsewhere(
     # Read with plain libraries: replies, each with that family's end token, are likelier than
     # before, and what the template writes around them is where it was.
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    rendered = [render(tokenizer, Demonstration(**row).messages) for row in rows]
+    rendered = [render(tokenizer, Demonstration(**row).messages)[0] for row in rows]
     ends = {
         row.ids[max(at for at, counts in enumerate(row.supervised) if counts)] for row in rendered
     }

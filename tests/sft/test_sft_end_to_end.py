@@ -95,7 +95,7 @@ def test_the_loss_is_that_of_the_supervised_tokens_and_no_others(
     model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval()
     total, count = 0.0, 0
     for row in demonstrations:
-        rendered = render(tokenizer, Demonstration(**row).messages)
+        (rendered,) = render(tokenizer, Demonstration(**row).messages)
         with torch.no_grad():
             logits = model(torch.tensor([rendered.ids])).logits[0]
         logps = torch.log_softmax(logits, dim=-1)

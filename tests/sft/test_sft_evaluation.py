@@ -184,7 +184,7 @@ def test_a_second_house_on_the_same_base_costs_only_its_adapter(
         config = json.loads((folder / "adapter_config.json").read_text())
         assert config["base_model_name_or_path"] == str(tiny_model)
 
-    ids = torch.tensor([render(tokenizer, Demonstration.model_validate(ONE).messages).ids])
+    ids = torch.tensor([render(tokenizer, Demonstration.model_validate(ONE).messages)[0].ids])
 
     def logits(model):
         with torch.no_grad():
