@@ -24,6 +24,7 @@ ADAPTER = (FULL - {"config.json", "generation_config.json", "model.safetensors"}
     "adapter_config.json",
     "adapter_model.safetensors",
     "base.json",  # the hash of what it stands on
+    "generation_config.json",  # where its replies end
 }
 LORA = ("--use_peft", "--lora_r", "4", "--lora_target_modules", "all-linear")
 

@@ -14,7 +14,9 @@ COMMON = {
     *("metrics.json", "manifest.json", "rollouts.jsonl", "rollouts.svg", "README.md"),
 }
 FULL = COMMON | {"config.json", "generation_config.json", "model.safetensors"}
-ADAPTER = COMMON | {"adapter_config.json", "adapter_model.safetensors", "base.json"}
+ADAPTER = COMMON | {
+    *("adapter_config.json", "adapter_model.safetensors", "base.json", "generation_config.json")
+}
 LORA = ("--use_peft", "true", "--lora_r", "4", "--lora_target_modules", "all-linear")
 STEPS = (
     *("--max_completion_length", "24", "--per_device_train_batch_size", "4"),
