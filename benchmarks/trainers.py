@@ -2,13 +2,14 @@
 
     python benchmarks/trainers.py
     python benchmarks/trainers.py --only dpo --updates 12 --rounds 3
+    python benchmarks/trainers.py --only sft --shape 135M --updates 2 --rounds 1
 
 The others are ``trl sft`` and ``trl dpo`` as they come (with ``--use_cpu``, without which they stop
 on a machine without a GPU), and tuned by someone who knows them: a thread for each core, fp32, no
-checkpointing, batches of like length. All train one random-weight model of Qwen3's shape, 3.4M
-parameters and a vocabulary of 4,096, on the same records once through: conversations of log-normal
-length, 20 to 400 tokens, of which the prompt is ``--prompt_share``. They run in turn, ``--rounds``
-times.
+checkpointing, batches of like length. All train one random-weight model on the same records once
+through: of Qwen3's shape, 3.4M parameters and a vocabulary of 4,096, or of SmolLM2-135M's, with its
+vocabulary of 49,152 (``--shape``). The records are conversations of log-normal length, 20 to 400
+tokens, of which the prompt is ``--prompt_share``. They run in turn, ``--rounds`` times.
 
 It is the same training: every one takes the records in the order of its file, so that ours and TRL
 tuned see the same batches, those of like length, and TRL's defaults the same records as they come.
@@ -17,6 +18,7 @@ rounding, and TRL's defaults differ by their bf16 and, in SFT, by which records 
 
 Speed is over the trainer's own ``train_runtime``. TRL asks the reference in it; ours does so before
 and says how long it took, which is added. Start-up is the rest of the command, saving included.
+Memory is the most that a process of the command had resident at once.
 Exit 2 where ours is not 2.5 times as fast as TRL's defaults, is slower than TRL tuned, or ends at
 another loss than that.
 """
@@ -45,8 +47,25 @@ from inhouse.records import Message  # noqa: E402
 
 DEFAULTS, TUNED = 2.5, 1.0  # how many times as fast we must be
 HELD_OUT, BETA = 64, 0.1
-SHAPE = {"hidden_size": 192, "intermediate_size": 576, "num_hidden_layers": 6, "head_dim": 48}
-SHAPE |= {"num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 4096}
+# By transformers' name of the architecture, and its sizes.
+SHAPES: dict[str, tuple[str, dict[str, int]]] = {
+    "3M": (
+        "qwen3",
+        {
+            **{"hidden_size": 192, "intermediate_size": 576, "num_hidden_layers": 6},
+            **{"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 48},
+            "vocab_size": 4096,
+        },
+    ),
+    "135M": (
+        "llama",
+        {
+            **{"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30},
+            **{"num_attention_heads": 9, "num_key_value_heads": 3, "head_dim": 64},
+            "vocab_size": 49152,
+        },
+    ),
+}
 SENTENCE = (
     "the fund pays a distribution each quarter and the fee is taken from the balance please allow "
     "two working days thank you for your question value may fall as well as rise"
@@ -76,17 +95,19 @@ SHARED = (
 
 @dataclass(frozen=True)
 class Run:
-    """One command's end: seconds of training, seconds of all the rest, held-out loss."""
+    """One command's end: seconds of training and of the rest, held-out loss, bytes of memory."""
 
     training: float
     startup: float
     loss: float
+    peak: int
 
 
 def main() -> int:
     """Both stages, each with all three contestants in turn, and whether that is what was meant."""
     parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=("sft", "dpo"))
+    parser.add_argument("--shape", choices=SHAPES, default="3M", help="Of the model.")
     parser.add_argument("--updates", type=int, default=24)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=2)
@@ -96,7 +117,7 @@ def main() -> int:
     met = True
     for stage in [words.only] if words.only else ["sft", "dpo"]:
         with tempfile.TemporaryDirectory() as folder:
-            model, count = fresh_model(Path(folder)), words.updates * words.batch
+            model, count = fresh_model(Path(folder), words.shape), words.updates * words.batch
             records = make_records(stage, count + HELD_OUT, words.prompt_share)
             tokens = count_tokens(model, records[:count])
             data = write(Path(folder) / "as_they_come" / "train.jsonl", records[:count])
@@ -104,9 +125,9 @@ def main() -> int:
             grouped = write(Path(folder) / "by_length" / "train.jsonl", batches)
             amount, unit = (sum(tokens), "tokens") if stage == "sft" else (count, "pairs")
             print(
-                f"{stage.upper()}: {words.updates} updates of {words.batch} records of "
-                f"{min(tokens)} to {max(tokens)} tokens, {os.cpu_count()} cores, "
-                f"{words.rounds} rounds\n",
+                f"{stage.upper()}, {words.shape} parameters: {words.updates} updates of "
+                f"{words.batch} records of {min(tokens)} to {max(tokens)} tokens, "
+                f"{os.cpu_count()} cores, {words.rounds} rounds\n",
                 flush=True,
             )
             found: dict[str, list[Run]] = {}
@@ -167,25 +188,33 @@ def timed(
     words, threads = command
     bare = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     began = time.perf_counter()
-    ended = subprocess.run(
-        words,
-        cwd=ROOT,
-        env={**bare, **threads, "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder.parent / "cache")},
-        capture_output=True,
-        text=True,
-    )
-    whole = time.perf_counter() - began
-    if ended.returncode:
-        raise SystemExit(f"{' '.join(words)}\n{ended.stdout[-2000:]}\n{ended.stderr[-4000:]}")
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            words,
+            cwd=ROOT,
+            env={**bare, **threads, "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder.parent / "cache")},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        whole = time.perf_counter() - began
+        output.seek(0)
+        told = output.read()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(words)}\n{told[-4000:]}")
     if name == "ours":
         folder /= stage
         seconds = json.loads((folder / "metrics.json").read_text())["train_runtime"]
-        seconds += sum(map(float, REFERENCE.findall(ended.stdout)))
+        seconds += sum(map(float, REFERENCE.findall(told)))
     else:
-        seconds = float(RUNTIME.findall(ended.stdout + ended.stderr)[-1])
-    run = Run(seconds, whole - seconds, held_out_loss(stage, folder, start, held_out))
+        seconds = float(RUNTIME.findall(told)[-1])
+    loss = held_out_loss(stage, folder, start, held_out)
+    run = Run(seconds, whole - seconds, loss, 1024 * used.ru_maxrss)
     print(
-        f"  {name:15} {run.training:6.1f} s + {run.startup:.1f} s, loss {run.loss:.4f}", flush=True
+        f"  {name:15} {run.training:6.1f} s + {run.startup:.1f} s, loss {run.loss:.4f}, "
+        f"{run.peak / 2**30:.2f} GiB",
+        flush=True,
     )
     return run
 
@@ -205,9 +234,8 @@ def held_out_loss(
         rows = [token_ids(tokenizer, record, side) for record in records]
         # Not models.load_causal_lm: it refuses the pickle that TRL leaves beside its weights.
         model = AutoModelForCausalLM.from_pretrained(path, dtype="float32").eval()
-        found = log_probabilities(
-            model, rows, pad_token_id=tokenizer.pad_token_id, batch_size=HELD_OUT
-        )
+        # Few at once: it holds a batch's logits whole.
+        found = log_probabilities(model, rows, pad_token_id=tokenizer.pad_token_id, batch_size=4)
         return found, sum(len(reply) for _, reply in rows)
 
     if stage == "sft":
@@ -222,25 +250,27 @@ def held_out_loss(
 # --- what is trained --------------------------------------------------------------------------
 
 
-def fresh_model(folder: Path) -> Path:
+def fresh_model(folder: Path, shape: str) -> Path:
     """A model that has learned nothing, with the demonstration's tokenizer."""
     import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     from inhouse.models.load import load_tokenizer, save_model
 
     tokenizer = load_tokenizer(str(ROOT / "examples" / "asdfg" / "model"))
     tokenizer.chat_template = TEMPLATE
     torch.manual_seed(0)
-    config = Qwen3Config(
-        **SHAPE,
+    architecture, sizes = SHAPES[shape]
+    config = AutoConfig.for_model(
+        architecture,
+        **sizes,
         max_position_embeddings=1024,
         tie_word_embeddings=True,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
     )
-    save_model(Qwen3ForCausalLM(config), tokenizer, folder / "model")
+    save_model(AutoModelForCausalLM.from_config(config), tokenizer, folder / "model")
     return folder / "model"
 
 
@@ -311,8 +341,8 @@ def ratios(ours: Sequence[Run], theirs: Sequence[Run]) -> list[float]:
 def table(found: dict[str, list[Run]], amount: int, unit: str) -> list[str]:
     """Markdown: each contestant's median, and the least and the most of the ratio to ours."""
     lines = [
-        f"| | {unit}/s | ours is faster by | start-up | held-out loss |",
-        "|---|---:|---:|---:|---:|",
+        f"| | {unit}/s | ours is faster by | start-up | peak memory | held-out loss |",
+        "|---|---:|---:|---:|---:|---:|",
     ]
     for name, runs in found.items():
         speed = amount / statistics.median(run.training for run in runs)
@@ -320,8 +350,10 @@ def table(found: dict[str, list[Run]], amount: int, unit: str) -> list[str]:
         by = f"{statistics.median(faster):.2f} ({min(faster):.2f}–{max(faster):.2f})"
         startup = statistics.median(run.startup for run in runs)
         loss = statistics.median(run.loss for run in runs)
+        peak = max(run.peak for run in runs) / 2**30
         shown = "" if name == "ours" else by
-        lines.append(f"| {name} | {speed:,.1f} | {shown} | {startup:.1f} s | {loss:.4f} |")
+        told = f"{speed:,.1f} | {shown} | {startup:.1f} s | {peak:.2f} GiB | {loss:.4f}"
+        lines.append(f"| {name} | {told} |")
     return lines
 
 

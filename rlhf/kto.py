@@ -46,7 +46,7 @@ def main() -> None:
     from trl import KTOTrainer  # these take seconds, and --help must not
 
     from inhouse.training.batches import Rows
-    from inhouse.training.data import longest, say
+    from inhouse.training.data import say
     from rlhf.offline import data, rows, stage
 
     check_training(training)
@@ -66,7 +66,7 @@ def main() -> None:
         wanted=lambda verdict: verdict.completion[0].content if verdict.label else None,
         reference_columns=("ref_logps", "ref_KL_logps"),
         trainer_for=lambda *_: KTOTrainer,
-        rows_of=lambda _, verdicts: Rows([longest(verdict) for verdict in verdicts]),
+        rows_of=lambda _, verdicts: Rows([verdict_length(verdict) for verdict in verdicts]),
         arrange=arrange,
         count=count,
     )
@@ -98,6 +98,11 @@ def check_training(training: KTOConfig) -> None:
             "the answers of a batch beforehand, so leave it at sequential (rows are shuffled once, "
             "by the seed)"
         )
+
+
+def verdict_length(verdict: Columns) -> int:
+    """Tokens of an answer with its prompt, whatever answer it is paired with for the KL term."""
+    return len(verdict["prompt_ids"]) + len(verdict["completion_ids"])
 
 
 def count_verdicts(verdicts: Sequence[Columns], source: str) -> dict[str, int]:

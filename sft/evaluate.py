@@ -18,6 +18,7 @@ from inhouse import plots
 from inhouse.files import write_atomically
 from inhouse.generation.perplexity import read_texts
 from inhouse.run import is_main_process
+from inhouse.training.head import scored_only
 from inhouse.training.plan import length_classes
 from sft.prepare import Row, topic_of
 
@@ -58,7 +59,7 @@ def losses(trainer: Any, rows: Sequence[dict[str, list[int]]]) -> list[tuple[flo
             labels[line, :length] = torch.tensor(rows[at]["labels"])
             mask[line, :length] = 1
         ids, labels, mask = (part.to(model.device) for part in (ids, labels, mask))
-        with torch.no_grad(), trainer.accelerator.autocast():
+        with torch.no_grad(), trainer.accelerator.autocast(), scored_only(model):
             # TRL's head, which is computed in tiles: log_probs are 0 where nothing is supervised
             out = model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True)
         sums = -out.log_probs.double().sum(dim=1)

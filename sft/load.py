@@ -76,11 +76,8 @@ def rows_of(kind: type, lengths: Sequence[int], training: Any) -> Rows:
     """The rows to train on as a trainer of that kind runs them."""
     if training.packing:
         return Rows(lengths, packed=training.max_length)
-    return Rows(
-        lengths,
-        laid=lengths if kind is UnpaddedSFTTrainer else (),
-        flat=training.padding_free,
-    )
+    laid = kind is UnpaddedSFTTrainer
+    return Rows(lengths, laid=lengths if laid else (), flat=training.padding_free, parted=laid)
 
 
 def check(

@@ -121,7 +121,7 @@ def main() -> None:
     need = memory.load_of(model, training, trained=size["trained_parameters"], rows=rows)
     memory.check_estimate(need, free)
     trainer = new_trainer(kind, model, lora, tokenizer, data, training, own.early_stopping_patience)
-    measured = memory.measure(trainer, list(trainer.train_dataset), need)
+    measured = memory.measure(trainer, list(trainer.train_dataset), need, rows)
     show_plan(trainer, tokenizer, data, rows, size, run.folder, need, measured)
     if options.dry_run:
         return

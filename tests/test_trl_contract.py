@@ -18,12 +18,12 @@ from trl.trainer.reward_trainer import DataCollatorForPreference as DataCollator
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 from trl.trainer.utils import FusedCausalLMOutput, RepeatSampler, add_fused_lm_head, pad
 
-from inhouse.training.unpadded import PER_TOKEN
+from inhouse.training.head import PER_TOKEN
 from rlhf.offline.reference import prepared
 from rlhf.offline.shared_prompts import SharedPromptsTrainer
 from rlhf.online.trainer import PPOTrainer
 from rlhf.online.watched import WatchedRLOOTrainer, WatchedTrainer
-from sft.unpadded_trainer import UnpaddedSFTTrainer
+from sft.unpadded_trainer import FIGURES, UnpaddedSFTTrainer
 
 
 def test_the_installed_trl_is_one_we_know():
@@ -103,7 +103,15 @@ def test_the_fused_head_is_asked_only_where_we_stand_before_it(ours, asking):
     below = "self.model.get_base_model() if is_peft_model(self.model) else self.model"
     assert re.search(r"add_fused_lm_head\(\s*" + re.escape(below), whole)
     inherited = {name for name in vars(ours) if name in dir(theirs) and name[:2] != "__"}
-    assert inherited <= {"compute_ref_log_probs", "compute_loss"}
+    assert inherited <= {"compute_ref_log_probs", "compute_loss", "training_step"}
+
+
+def test_sft_files_a_figure_for_each_loss_under_the_names_that_we_join():
+    source = inspect.getsource(trl.SFTTrainer.compute_loss)
+    filed = set(re.findall(r'_metrics\[mode\]\["(\w+)"\]\.append', source))
+    assert filed == {*FIGURES, "aux_loss"}  # the last with experts only, which run as TRL has them
+    method = inspect.signature(trl.SFTTrainer.compute_loss)
+    assert list(method.parameters)[-1] == "num_items_in_batch"
 
 
 def test_dpos_loss_is_all_that_compute_loss_computes():

@@ -1,16 +1,17 @@
-"""Whether a run fits: by formula before anything is allocated, then by trying the longest batch.
+"""Whether a run fits: by formula before anything is allocated, then by trying the longest rows.
 
 The formula counts what training keeps: weights, a gradient and Adam's two moments for what is
 trained, and what each layer saves for its backward pass. The last is fitted to what torch saves on
 Qwen3, Llama, Gemma and GPT-2 shapes, 14 hidden and 3.5 inner widths a token and the mask that each
 layer's sdpa keeps; a test holds it to a factor of 1.4. Batches count as they run: padded, laid end
-to end or packed, see ``inhouse.training.batches``. TRL projects to the vocabulary in tiles, so
-logits do not enter.
+to end or packed, whole or in micro-batches, see ``inhouse.training.batches``. TRL projects to the
+vocabulary in tiles, so logits do not enter (``inhouse.training.head``).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import resource
 import time
@@ -100,7 +101,11 @@ def load_of(model: Model, training: TrainingArguments, *, trained: int, rows: Ro
     hidden = config.hidden_size
     size = next(model.parameters()).element_size()
     batch, length = training.per_device_train_batch_size, max(rows.lengths)
+    accumulation = training.gradient_accumulation_steps
     lines, width = rows.longest(batch)
+    if rows.parted:  # a micro-batch is what another batch size must be smaller than
+        together = len(rows.heaviest(batch))
+        batch, accumulation = together, -(-batch * accumulation // together)
     return Load(
         weights=sum(weight.numel() * weight.element_size() for weight in model.parameters()),
         trained=trained * size // (training.world_size if sharding.asked() else 1),
@@ -112,7 +117,7 @@ def load_of(model: Model, training: TrainingArguments, *, trained: int, rows: Ro
         eager=config._attn_implementation == "eager",
         checkpointing=bool(training.activation_checkpointing),
         batch=batch,
-        accumulation=training.gradient_accumulation_steps,
+        accumulation=accumulation,
         length=length,
         computed=lines * width / (batch * length),
         widened=width / length,
@@ -208,9 +213,11 @@ def free_bytes() -> int:
 
 @dataclass(frozen=True)
 class Measured:
-    """A forward and backward pass over the longest batch, before the run and unlearned.
+    """Forward and backward passes before the run, and unlearned.
 
-    ``peak`` in bytes: the process's on a CPU, the device's on a GPU; ``tokens``: as they were run.
+    ``peak`` in bytes, of the longest rows that run at once: the process's on a CPU, the device's on
+    a GPU. ``seconds`` for the ``tokens`` that run at once of a batch of the median size, padding
+    counted.
     """
 
     seconds: float
@@ -232,17 +239,25 @@ def lines(load: Load, measured: Measured | None) -> list[str]:
         return [formula, "  measured   not: the model is sharded when training begins"]
     return [
         formula,
-        f"  measured   {measured.peak / GIB:.2f} GiB at most, with the optimiser to come: longest "
-        f"batch, {load.batch} rows of up to {load.length} tokens, {measured.seconds:.1f} s",
+        f"  measured   {measured.peak / GIB:.2f} GiB at most, with the optimiser to come: the "
+        f"longest {load.batch} rows that run at once, of up to {load.length} tokens",
     ]
 
 
-def measure(trainer: Any, rows: Sequence[dict[str, Any]], load: Load) -> Measured | None:
-    """Try the longest batch on a trainer that has not begun, and leave no trace of it.
+def measure(
+    trainer: Any, columns: Sequence[dict[str, Any]], load: Load, rows: Rows
+) -> Measured | None:
+    """Try a trainer that has not begun, and leave no trace of it.
 
+    Three times: on the shortest record, as a process's first pass is slower; on the longest that
+    run at once, for the memory; on what runs at once of a batch of the median size, for the time.
     The generators are put back and gradients and running figures dropped, so that a run that was
     measured equals one that was not. With FSDP nothing is tried, and None comes back: the model is
     cut into pieces only when training begins.
+
+    Args:
+        columns: the trainer's own rows.
+        rows: the same as they run. Where records are packed, those.
 
     Raises:
         InputError: it does not fit; names the settings that would.
@@ -250,23 +265,25 @@ def measure(trainer: Any, rows: Sequence[dict[str, Any]], load: Load) -> Measure
     if trainer.is_fsdp_enabled:
         return None
     free = free_bytes() + load.weights  # they are in memory already
-    longest = sorted(rows, key=lambda row: len(row["input_ids"]), reverse=True)[: load.batch]
+    if rows.packed:
+        rows = dataclasses.replace(rows, lengths=[len(row["input_ids"]) for row in columns])
+    longest = rows.heaviest(trainer.args.per_device_train_batch_size)
+    typical = rows.together(rows.typical(trainer.args))[0]
+    shortest = min(range(len(rows.lengths)), key=rows.lengths.__getitem__)
     if trainer.args.activation_checkpointing:
         trainer.model.activation_checkpointing_enable(trainer.args.activation_checkpointing_kwargs)
-    cuda = trainer.args.device.type == "cuda"
+
+    def seconds(records: Sequence[int]) -> float:
+        began = time.perf_counter()
+        _pass(trainer, [columns[record] for record in records])
+        return time.perf_counter() - began
+
     try:
         with torch.random.fork_rng():
-            batch = trainer._prepare_inputs(trainer.data_collator(longest))
             trainer.model.train()
-            for _ in range(2):  # a process's first pass is slower: the second one is timed
-                trainer.model.zero_grad(set_to_none=True)
-                began = time.perf_counter()
-                with trainer.accelerator.autocast():
-                    loss = trainer.compute_loss(trainer.model, dict(batch))
-                loss.backward()
-                if cuda:
-                    torch.cuda.synchronize()
-                seconds = time.perf_counter() - began
+            seconds([shortest])
+            seconds(longest)
+            taken = seconds(typical)
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise refusal(load, free, "the longest batch ran out of memory") from error
     finally:
@@ -275,10 +292,20 @@ def measure(trainer: Any, rows: Sequence[dict[str, Any]], load: Load) -> Measure
         trainer._total_train_tokens = 0
     peak = (
         torch.cuda.max_memory_allocated()
-        if cuda
+        if trainer.args.device.type == "cuda"
         else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     )
     moments = 2 * load.trained
     if moments > free_bytes():
         raise refusal(load, free, f"Adam's moments take {moments / GIB:.2f} GiB more")
-    return Measured(seconds, peak + moments, load.tokens)
+    return Measured(taken, peak + moments, math.prod(rows.shape(typical)))
+
+
+def _pass(trainer: Any, columns: Sequence[dict[str, Any]]) -> None:
+    """Forward and backward; gradients of passes before it stay, as they do in an update of many."""
+    batch = trainer._prepare_inputs(trainer.data_collator(columns))
+    with trainer.accelerator.autocast():
+        loss = trainer.compute_loss(trainer.model, batch)
+    loss.backward()
+    if trainer.args.device.type == "cuda":
+        torch.cuda.synchronize()

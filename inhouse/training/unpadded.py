@@ -11,8 +11,7 @@ with each token's own position and a mask that shows it what it saw before and n
 the head makes of it is put back where TRL expects it, so that its losses and figures are its own,
 and equal up to rounding.
 
-The seam to TRL is the forward of ``add_fused_lm_head``, which takes labels that are shifted already
-(``shift_labels``): :func:`unpadded` stands before it while it lasts.
+The seam to TRL is in :mod:`inhouse.training.head`.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import PeftModel
 
 from inhouse.chat import common_prefix
+from inhouse.training.head import Given, arranged, below_adapters
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -42,7 +41,6 @@ ItemsOf = Callable[[torch.Tensor, torch.Tensor], Sequence[Item]]
 
 # Largest difference of two logits that rounding explains, as a share of the largest logit.
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
-PER_TOKEN = {"log_probs", "entropy", "log_sum_sq_probs", "mean_logits", "is_top1"}
 MASKED_BACK_ENDS = ("sdpa", "eager")  # take a mask of one's own, Shape: (rows, 1, tokens, tokens)
 
 
@@ -144,9 +142,13 @@ def _pair(chosen: int, rejected: int, shared: int, chosen_end: int, rejected_end
     return [(chosen, 0, shared), (chosen, shared, chosen_end), (rejected, shared, rejected_end)]
 
 
-def fill(lengths: Sequence[int]) -> list[list[int]]:
-    """Items by line: the longest first, each into the line with the least room that holds it."""
-    width = max(lengths)
+def fill(lengths: Sequence[int], width: int = 0) -> list[list[int]]:
+    """Items by line: the longest first, each into the line with the least room that holds it.
+
+    Args:
+        width: tokens a line holds; by default as many as the longest item has.
+    """
+    width = width or max(lengths)
     room: list[int] = []
     lines: list[list[int]] = []
     for item in sorted(range(len(lengths)), key=lambda item: -lengths[item]):
@@ -193,48 +195,18 @@ def put_back(numbers: torch.Tensor, layout: Layout, labels: torch.Tensor) -> tor
     return numbers.new_zeros(mask.shape).masked_scatter(mask, scored)
 
 
-def below_adapters(model: Model) -> Any:
-    """The causal model itself, which is what TRL gives its fused head."""
-    return model.get_base_model() if isinstance(model, PeftModel) else model
-
-
 @contextmanager
 def unpadded(model: Any, items_of: ItemsOf) -> Iterator[None]:
     """While it lasts, TRL's fused head of a causal model runs over batches without padding."""
-    model = below_adapters(model)
-    padded = model.forward
+    causal = below_adapters(model)
 
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        if not kwargs.get("fused_lm_head"):
-            return padded(*args, **kwargs)
-        input_ids, attention_mask, labels = (
-            kwargs.pop(name) for name in ("input_ids", "attention_mask", "labels")
-        )
+    def laid_out(given: Given, labels: torch.Tensor) -> tuple[Given, torch.Tensor]:
+        input_ids, attention_mask = given["input_ids"], given["attention_mask"]
         layout = lay_out(labels.cpu(), items_of(attention_mask, labels))
-        mask = labels[:, 1:] != -100
-        scored = layout.scored.to(labels.device)
-        given = kwargs | model_inputs(model, input_ids, layout)
-        given["shift_labels"] = labels[:, 1:][mask][None]
+        return given | model_inputs(causal, input_ids, layout), layout.scored.to(labels.device)
 
-        def only_scored(_module: Any, _inputs: Any, out: Any) -> Any:
-            out.last_hidden_state = out.last_hidden_state.flatten(0, 1)[scored][None]
-            return out
-
-        hook = model.base_model.register_forward_hook(only_scored)
-        try:
-            out = padded(*args, **given)
-        finally:
-            hook.remove()
-        for name in PER_TOKEN & out.keys():
-            out[name] = out[name].new_zeros(mask.shape).masked_scatter(mask, out[name])
-        out.label_mask = mask
-        return out
-
-    model.forward = forward
-    try:
+    with arranged(causal, laid_out):
         yield
-    finally:
-        model.forward = padded
 
 
 # --- where it holds ---------------------------------------------------------------------------

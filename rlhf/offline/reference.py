@@ -30,6 +30,7 @@ from inhouse.models.adapters import base_of, is_adapter
 from inhouse.models.load import load_causal_lm
 from inhouse.run import is_main_process
 from inhouse.training.data import Columns, longest, say
+from inhouse.training.head import scored_only
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -231,6 +232,7 @@ def prepared(kind: type, names: Sequence[str], cache: Cache | None) -> type:
     - Rows are ready: TRL's own preparation would render the messages once more, its own way.
     - The reference's log-probabilities come through ``cache``. TRL's own file lies in a temporary
       folder: gone with the process, and seen by no other.
+    - On a CPU, too, the head is run on the answers' tokens only (:mod:`inhouse.training.head`).
     - Every batch before the first update is checked against the reference.
 
     Args:
@@ -250,8 +252,13 @@ def prepared(kind: type, names: Sequence[str], cache: Cache | None) -> type:
                 return dataset
             return with_reference(self, dataset, cache, names, batch_size)
 
+        def compute_ref_log_probs(self, *args: Any, **kwargs: Any) -> Any:
+            with scored_only(self.model, self.ref_model):
+                return super().compute_ref_log_probs(*args, **kwargs)
+
         def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
-            loss = super().compute_loss(*args, **kwargs)
+            with scored_only(self.model, self.ref_model):
+                loss = super().compute_loss(*args, **kwargs)
             asked = cache is not None or not self.args.precompute_ref_log_probs
             if asked and self.state.global_step == 0 and self.model.training:
                 logged = self._metrics["train"]

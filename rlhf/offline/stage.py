@@ -24,7 +24,6 @@ from inhouse.training.data import (
     Placed,
     TrainingData,
     check_evaluation,
-    longest,
     say,
 )
 from inhouse.training.options import check_settings, find_inputs, open_stage
@@ -87,9 +86,9 @@ def align(stage: Stage, parsed: Parsed, method: Method) -> None:
     model, lora = load(model_args, training, tokenizer, data)
     sharding.begin(training)
     kind = method.trainer_for(model, training, data.columns)
-    rows = method.rows_of(kind, data.columns)
-    need = check_memory(model, lora, model_args, training, rows, free)
     sides = [method.arrange(data.columns), method.arrange(data.held_out_columns)]
+    rows = method.rows_of(kind, sides[0])
+    need = check_memory(model, lora, model_args, training, rows, free)
     parts = (training, model, model_args, lora, tokenizer, sides)
     if options.dry_run:
         trainer = trial_trainer(kind, method.reference_columns, *parts)
@@ -174,7 +173,7 @@ def show_plan(
     data: TrainingData[Any],
     folder: Path,
 ) -> None:
-    """Try the longest batch; print what the run will do, and one record.
+    """Try a few batches; print what the run will do, and one record.
 
     Args:
         size: how many parameters there are, and how many train.
@@ -182,9 +181,7 @@ def show_plan(
     Raises:
         InputError: the longest batch does not fit; names the settings that would.
     """
-    # The length by which it is chosen stands in a column that TRL's collators do not read.
-    lengths = [row | {"input_ids": range(longest(row))} for row in trainer.train_dataset]
-    measured = memory.measure(trainer, lengths, need)
+    measured = memory.measure(trainer, list(trainer.train_dataset), need, rows)
     answers = sum(map(answer_tokens, data.columns))
     plan.show(
         trainer.args,

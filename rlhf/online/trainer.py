@@ -28,8 +28,8 @@ from trl.trainer.utils import pad
 
 from inhouse.generation import decode
 from inhouse.training.data import say
+from inhouse.training.head import below_adapters
 from inhouse.training.unpadded import (
-    below_adapters,
     each_row,
     lay_out,
     model_inputs,

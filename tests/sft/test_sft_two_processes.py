@@ -41,24 +41,31 @@ def launched(run_command):
 @pytest.fixture
 def uneven(demonstrations, write_lines, tmp_path):
     """Replies of uneven length: a mean of two processes' means would be another loss."""
-    rows = [
-        {"messages": [*turns[:2], {**turns[2], "content": "Fees. " * (1 + number * number // 8)}]}
-        for number, turns in enumerate(row["messages"] for row in demonstrations)
-    ]
-    return write_lines(tmp_path / "uneven.jsonl", rows)
+
+    def write(longest: int) -> Path:
+        rows = [
+            {"messages": [*turns[:2], {**turns[2], "content": "Fees. " * words}]}
+            for turns, words in (
+                (row["messages"], 1 + longest * number**2 // 225)
+                for number, row in enumerate(demonstrations)
+            )
+        ]
+        return write_lines(tmp_path / "uneven.jsonl", rows)
+
+    return write
 
 
 @pytest.mark.parametrize(
-    ("config", "method"),
-    [("ddp", ()), ("fsdp2", ()), ("fsdp2", LORA)],
-    ids=["DDP", "FSDP2", "FSDP2 with LoRA"],
+    ("config", "method", "longest"),
+    [("ddp", (), 28), ("ddp", (), 150), ("fsdp2", (), 28), ("fsdp2", LORA, 28)],
+    ids=["DDP", "DDP in micro-batches", "FSDP2", "FSDP2 with LoRA"],
 )
 def test_two_processes_reach_the_weights_and_the_loss_of_one(
-    run_stage, launched, words, uneven, tmp_path, config, method
+    run_stage, launched, words, uneven, tmp_path, config, method, longest
 ):
     # Every step sees all sixteen rows, so that the order does not matter: 16, or twice 8.
     shared = [
-        *(*words, *method, "--dataset_name", str(uneven), "--held_out_share", "0"),
+        *(*words, *method, "--dataset_name", str(uneven(longest)), "--held_out_share", "0"),
         *("--logging_steps", "1", "--optim", "sgd", "--learning_rate", "0.1", "--max_steps", "3"),
     ]
     size = "--per_device_train_batch_size"

@@ -13,8 +13,10 @@ from peft import LoraConfig
 from safetensors.torch import load_file
 from transformers import BloomConfig, BloomForCausalLM
 
+from inhouse.training import batches
+from inhouse.training.head import below_adapters
 from sft.load import rows_of
-from sft.unpadded_trainer import UnpaddedSFTTrainer, trainer_for
+from sft.unpadded_trainer import ScoredSFTTrainer, UnpaddedSFTTrainer, trainer_for
 
 BLOOM = {"hidden_size": 32, "n_layer": 2, "n_head": 4, "bos_token_id": 0, "eos_token_id": 0}
 ARCHITECTURES = ("qwen3", "llama", "gemma", "gpt2")
@@ -119,16 +121,18 @@ def settings(**changed) -> SimpleNamespace:
     return SimpleNamespace(**(plain | {"device": torch.device("cpu")} | changed))
 
 
-def test_trls_own_is_taken_where_it_packs_or_has_a_gpu(build, monkeypatch, capsys):
+def test_batches_stay_trls_where_it_packs_or_has_a_gpu(build, monkeypatch, capsys):
     rows = [row["input_ids"] for row in make_rows()]
     model = build("qwen3", 600)
     assert trainer_for(model, settings(), rows) is UnpaddedSFTTrainer
     for changed in (
         {"packing": True},
         {"padding_free": True},
-        {"device": torch.device("cuda")},
     ):
-        assert trainer_for(model, settings(**changed), rows) is trl.SFTTrainer
+        assert trainer_for(model, settings(**changed), rows) is ScoredSFTTrainer
+    assert trainer_for(model, settings(), rows, padded=True) is ScoredSFTTrainer
+    gpu = settings(device=torch.device("cuda"))
+    assert trainer_for(model, gpu, rows) is trl.SFTTrainer
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     assert trainer_for(model, settings(), rows) is trl.SFTTrainer
     assert capsys.readouterr().out == ""
@@ -137,7 +141,7 @@ def test_trls_own_is_taken_where_it_packs_or_has_a_gpu(build, monkeypatch, capsy
 def test_where_a_model_cannot_one_line_says_why(capsys):
     rows = [row["input_ids"] for row in make_rows()]
     model = BloomForCausalLM(BloomConfig(**BLOOM, vocab_size=600))
-    assert trainer_for(model, settings(), rows) is trl.SFTTrainer
+    assert trainer_for(model, settings(), rows) is ScoredSFTTrainer
     said = capsys.readouterr().out
     assert said.startswith("batches are padded: BloomForCausalLM ") and said.count("\n") == 1
 
@@ -163,3 +167,55 @@ def test_a_run_ends_where_one_with_padded_batches_does(run_stage, words, tmp_pat
     for name, tensor in weights[0].items():
         assert torch.allclose(tensor, weights[1][name], atol=1e-4), name
     assert set(unpadded) == {"false"}
+
+
+# --- micro-batches ----------------------------------------------------------------------------
+
+
+def update(trainer, counted) -> tuple[float, dict[str, float], dict[str, torch.Tensor]]:
+    """What one batch's training step does, and what TRL logs of it."""
+    trainer.current_gradient_accumulation_steps = 1
+    batch = trainer.data_collator(list(trainer.train_dataset))
+    loss = trainer.training_step(trainer.model, batch, num_items_in_batch=counted)
+    named = trainer.model.named_parameters()
+    gradients = {name: weight.grad for name, weight in named if weight.grad is not None}
+    filed = trainer._metrics["train"]
+    assert {len(values) for values in filed.values()} == {1}
+    return loss.item(), {name: values[0] for name, values in filed.items()}, gradients
+
+
+@pytest.mark.parametrize(
+    ("lora", "settings"),
+    [
+        (None, {}),
+        (LORA, {}),
+        (None, {"loss_type": "dft"}),
+        (None, {"label_smoothing_factor": 0.1}),
+        (None, {"gradient_accumulation_steps": 2}),
+    ],
+    ids=["full", "lora", "dft", "label smoothing", "accumulated"],
+)
+def test_micro_batches_add_up_to_trls_batch(both, batch_shapes, monkeypatch, lora, settings):
+    monkeypatch.setattr(batches, "MICRO_BATCH", 26)
+    theirs, ours = both(lora=lora, **settings)
+    seen = batch_shapes(below_adapters(ours.model))
+    (loss, figures, gradients), (their_loss, their_figures, their_gradients) = (
+        update(trainer, torch.tensor(50)) for trainer in (ours, theirs)
+    )
+    # 30; 15, 4 and 3; 11 and 9.
+    if "label_smoothing_factor" not in settings:  # which asks for the logits in a pass of its own
+        assert seen == [(1, 30), (2, 15), (2, 11)]
+    assert loss == pytest.approx(their_loss, rel=1e-5)
+    assert figures == pytest.approx(their_figures, rel=1e-5)
+    assert gradients.keys() == their_gradients.keys() and gradients
+    largest = max(gradient.abs().max() for gradient in their_gradients.values())
+    for name, gradient in their_gradients.items():
+        assert (gradients[name] - gradient).abs().max() < 1e-5 * largest, name
+
+
+def test_a_loss_that_is_a_mean_is_not_parted(both, batch_shapes, monkeypatch):
+    monkeypatch.setattr(batches, "MICRO_BATCH", 26)
+    _, ours = both()
+    seen = batch_shapes(ours.model)
+    update(ours, None)
+    assert seen == [(3, 30)]

@@ -63,4 +63,4 @@ def test_accelerate_is_told_only_on_a_cpu_and_only_if_asked(launched):
 
 def test_nothing_is_tried_and_that_is_said(launched):
     trainer = SimpleNamespace(is_fsdp_enabled=True)
-    assert memory.measure(trainer, [], None) is None
+    assert memory.measure(trainer, [], None, None) is None

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from inhouse.errors import InputError
 from inhouse.training import memory
@@ -53,7 +54,21 @@ def test_the_formula_by_hand():
 def test_the_formula_is_near_what_torch_saves_for_the_backward_pass(
     build, architecture, attention, laid
 ):
-    model = build(architecture)
+    assert_near(build(architecture), attention, laid)
+
+
+@pytest.mark.parametrize("laid", [False, True])
+def test_and_near_it_for_the_widths_of_a_grown_model(laid):
+    # SmolLM2-135M's, two of its thirty layers, and a vocabulary that the layers do not see.
+    config = LlamaConfig(
+        **{"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 2, "head_dim": 64},
+        **{"num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 64},
+    )
+    assert_near(LlamaForCausalLM(config), "sdpa", laid)
+
+
+def assert_near(model, attention: str, laid: bool) -> None:
+    """The formula is within a factor of 1.4 of what a forward pass keeps for the backward pass."""
     model.set_attn_implementation(attention)
     training = SimpleNamespace(
         bf16=False,
@@ -139,7 +154,27 @@ def test_a_containers_limit_counts(tmp_path, monkeypatch):
     assert memory.free_bytes() > 2**20
 
 
+def test_micro_batches_are_what_a_load_is_reckoned_from(build):
+    training = SimpleNamespace(
+        bf16=False,
+        fp16=False,
+        activation_checkpointing=False,
+        per_device_train_batch_size=8,
+        gradient_accumulation_steps=2,
+    )
+    rows = Rows([500] * 20, laid=[500] * 20, parted=True)
+    load = load_of(build("llama"), training, trained=1000, rows=rows)
+    # Eight rows in four groups of two: 1,000 tokens at once, and sixteen records are eight groups.
+    assert (load.batch, load.accumulation, load.tokens) == (2, 8, 1000)
+    assert "--per_device_train_batch_size 1 --gradient_accumulation_steps 16" in settings_that_fit(
+        load, load.total - 1
+    )
+
+
 # --- the longest batch, tried -----------------------------------------------------------------
+
+
+LENGTHS = Rows([4, 30, 8, 20, 12, 16])
 
 
 @pytest.fixture
@@ -156,7 +191,7 @@ def trainer(tiny_model, tokenizer, tmp_path):
         per_device_train_batch_size=2,
         report_to=[],
     )
-    rows = [{"input_ids": [5] * n, "labels": [5] * n} for n in (4, 30, 8, 20)]
+    rows = [{"input_ids": [5] * n, "labels": [5] * n} for n in LENGTHS.lengths]
     return SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(tiny_model),
         args=args,
@@ -165,13 +200,17 @@ def trainer(tiny_model, tokenizer, tmp_path):
     )
 
 
-def test_the_longest_batch_is_tried_and_leaves_no_trace(trainer):
+def test_the_longest_batch_is_tried_and_leaves_no_trace(trainer, batch_shapes):
     before = {name: weight.clone() for name, weight in trainer.model.named_parameters()}
     rows = list(trainer.train_dataset)
-    load = load_of(trainer.model, trainer.args, trained=1000, rows=Rows([4, 30, 8, 20]))
+    load = load_of(trainer.model, trainer.args, trained=1000, rows=LENGTHS)
     generator = torch.get_rng_state()
-    measured = memory.measure(trainer, rows, load)
-    assert measured.tokens == 2 * 30  # the rows of 30 and 20, padded
+    seen = batch_shapes(trainer.model)
+    measured = memory.measure(trainer, rows, load, LENGTHS)
+    # The shortest row, then the rows of 30 and 20, for the memory. The batches are 4 and 30, 8 and
+    # 20, 12 and 16: the one of the median size is the second, for the time.
+    assert seen == [(1, 4), (2, 30), (2, 20)]
+    assert measured.tokens == 2 * 20
     assert measured.seconds > 0 and measured.peak > 2**20
     assert torch.equal(torch.get_rng_state(), generator)
     for name, weight in trainer.model.named_parameters():
@@ -188,8 +227,8 @@ def test_the_first_pass_of_a_process_is_not_what_is_timed(trainer, monkeypatch):
         return compute(*given, **named)
 
     monkeypatch.setattr(trainer, "compute_loss", slow_at_first)
-    load = load_of(trainer.model, trainer.args, trained=1000, rows=Rows([4, 30, 8, 20]))
-    assert memory.measure(trainer, list(trainer.train_dataset), load).seconds < 5.0
+    load = load_of(trainer.model, trainer.args, trained=1000, rows=LENGTHS)
+    assert memory.measure(trainer, list(trainer.train_dataset), load, LENGTHS).seconds < 5.0
     assert not waits
 
 
@@ -203,16 +242,19 @@ def test_a_batch_that_runs_out_of_memory_names_the_settings_that_would_fit(train
     with pytest.raises(
         InputError, match=r"ran out of memory for a batch of 4.*batch_size 2 --grad"
     ):
-        memory.measure(trainer, list(trainer.train_dataset), LOAD)
+        memory.measure(trainer, list(trainer.train_dataset), LOAD, LENGTHS)
 
 
 def test_moments_that_do_not_fit_beside_it_are_refused(trainer, monkeypatch):
     monkeypatch.setattr(memory, "free_bytes", lambda: 19_999)
     with pytest.raises(InputError, match=r"Adam's moments take 0\.00 GiB more"):
-        memory.measure(trainer, list(trainer.train_dataset), LOAD)
+        memory.measure(trainer, list(trainer.train_dataset), LOAD, LENGTHS)
 
 
 def test_the_lines_of_the_plan_add_up():
     first, second = memory.lines(LOAD, Measured(0.5, 3 * 2**30, 512))
     assert first.startswith("memory ") and "by formula (weights" in first
-    assert "3.00 GiB at most" in second and "4 rows of up to 128 tokens, 0.5 s" in second
+    assert (
+        "3.00 GiB at most" in second
+        and "longest 4 rows that run at once, of up to 128 tokens" in second
+    )

@@ -35,18 +35,25 @@ def make_rows(count: int = 6) -> list[dict]:
     return [*rows, {"prompt_ids": [7], "chosen_ids": [8, 9], "rejected_ids": [9]}]
 
 
+class RowsAsTheyAre(trl.DPOTrainer):
+    """TRL's own trainer on rows that are token ids already."""
+
+    def _prepare_dataset(self, dataset, *_):
+        return dataset
+
+
 @pytest.fixture
 def both(build, tokenizer, tmp_path):
     """TRL's trainer and ours, on the same weights and rows, past the check of the first step."""
 
-    def make(kind="qwen3", lora=None, attention="sdpa", **settings) -> list:
-        policy, reference = (build(kind, len(tokenizer), seed) for seed in (0, 1))
+    def make(architecture="qwen3", lora=None, attention="sdpa", **settings) -> list:
+        policy, reference = (build(architecture, len(tokenizer), seed) for seed in (0, 1))
         made = []
-        for trainer in (trl.DPOTrainer, SharedPromptsTrainer):
+        for kind in (RowsAsTheyAre, prepared(SharedPromptsTrainer, (), None)):
             model = copy.deepcopy(policy)
             model.set_attn_implementation(attention)
             made.append(
-                prepared(trainer, (), None)(
+                kind(
                     model=model,
                     ref_model=None if lora else copy.deepcopy(reference),
                     args=trl.DPOConfig(
