@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from compliance.patterns import Lists
-from compliance.privacy.detectors.postal_words import spelt
+from compliance.privacy.detectors.postal_words import spelt_near_numbers
 from compliance.privacy.detectors.surroundings import Hit, has_digit
 
 _LISTS = Lists.beside(__file__)
@@ -83,7 +83,7 @@ maybe_postal = has_digit
 
 def postal_addresses(text: str) -> list[Hit]:
     """Parts beside each other that weigh enough; from the first part to the last."""
-    letters, places = spelt(text)
+    letters, places = spelt_near_numbers(text)
     found = []
     for group in _groups(letters):
         weight = _weight(letters, group)

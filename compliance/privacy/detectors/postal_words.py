@@ -29,6 +29,7 @@ c l # . |
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 
 from compliance.normalise import Span
@@ -73,38 +74,75 @@ _HOUSE = re.compile(r"\d{1,5}(?:[A-Za-z]|(?:[-/]\d{1,5}[A-Za-z]?){1,3}|[-/][A-Za
 _LETTERED_CODE = re.compile(  # its first half, or all of it
     r"[A-Za-z]{1,2}\d[A-Za-z\d]?(?:\d?[A-Za-z]{2}|\d[A-Za-z]\d)?|[A-Za-z]+-\d{4,6}"
 )
+# What may become a number or a code with the word behind it; a sum or rate, which cannot.
+_MAY_NUMBER = re.compile("[1-6hyzZYAp7]")
+_SUMS = re.compile(r"[^\w]*(?:[$€£]\d+|\d+%|\d+(?:[.,]\d+)+%?)[^\w]*")
+# A run without a word of prose, from its start, that has a number.
+_WITH_NUMBER = re.compile(r"(?:^|(?<=w))[^wn]*n[^w]*")
+
+_Several = tuple[re.Pattern[str], str]
 
 
 def spelt(text: str) -> tuple[str, list[Span]]:
     """A letter for each word, number and sign of a text, and where each of them stands."""
+    return _spelt(text, _TOKEN.finditer(text), text.islower())
+
+
+def spelt_near_numbers(text: str) -> tuple[str, list[Span]]:
+    """The same, without the prose in which no address can stand: no number is near."""
     small = text.islower()
+    return _spelt(text, _near_numbers(text, small), small)
+
+
+def _spelt(text: str, tokens: Iterable[re.Match[str]], small: bool) -> tuple[str, list[Span]]:
     letters: list[str] = []
     places: list[Span] = []
     letter, begun, end = "l", 0, 0  # of what was read last
-    for token in _TOKEN.finditer(text):
-        if token.start() < end:  # the rest of what is called in several words
+    for token in tokens:
+        start, after = token.span()
+        if start < end:  # the rest of what is called in several words, or read already
             continue
         kind, word = token.lastgroup, token.group()
         if kind == "sign":
             if letter == "l" and word != "\n":  # a bullet, a quoted mail's ">"
                 continue
-            if word == "." and token.start() == end and _is_short(text[begun:end], letter):
+            if word == "." and start == end and _is_short(text[begun:end], letter):
                 continue
-            letter = _SIGNS.get(word, "|")
-            end = token.end()
+            letter, end = _SIGNS.get(word, "|"), after
         elif kind == "number":
-            letter, end = _of_number(word), token.end()
+            letter, end = _of_number(word), after
         else:
-            letter = _of_word(word, small)
-            end = token.end()
+            letter, end = _of_word(word, small), after
             if letter == "7":  # a code's first half?
-                letter, end = _code(text, token.start(), end, small)
-            elif word.lower() in _several():
-                letter, end = _called(text, token.start(), end, letter)
-        begun = token.start()
+                letter, end = _code(text, start, end, small)
+            elif names := _begun_by(word, small):
+                letter, end = _called(text, names, end, letter)
+        begun = start
         letters.append(letter)
         places.append((begun, end))
     return "".join(letters), places
+
+
+def _near_numbers(text: str, small: bool) -> Iterator[re.Match[str]]:
+    """The tokens around what may be a number or code, as far as a word of prose on either side."""
+    pieces = text.split(" ")
+    sketch = "".join([_sketched(piece, small) for piece in pieces])
+    start = passed = 0
+    for run in _WITH_NUMBER.finditer(sketch):
+        first = max(run.start() - 1, passed)
+        start += sum(map(len, pieces[passed:first])) + first - passed
+        end = start + len(" ".join(pieces[first : run.end() + 1]))
+        passed = first
+        yield from _TOKEN.finditer(text, start, end)
+
+
+@lru_cache(maxsize=16384)
+def _sketched(piece: str, small: bool) -> str:
+    """``w`` for a word of prose, ``n`` for what may hold a number or code, ``-`` for others."""
+    if piece.isalpha() and _of_word(piece, small) == "w" and piece.lower() not in _in_several():
+        return "w"
+    letters = _spelt(piece, _TOKEN.finditer(piece), small)[0]
+    return "-" if _SUMS.fullmatch(piece) or not _MAY_NUMBER.search(letters) else "n"
 
 
 def _is_short(word: str, letter: str) -> bool:
@@ -185,15 +223,20 @@ def _code(text: str, start: int, end: int, small: bool) -> tuple[str, int]:
     return "7", end
 
 
-def _called(text: str, start: int, end: int, letter: str) -> tuple[str, int]:
-    """The letter of what is called in several words from here, or of the first, and its end."""
-    name = text[start:end].lower()
+def _called(text: str, names: list[_Several], end: int, letter: str) -> tuple[str, int]:
+    """The letter of several words, the first of which ends here, or of that one, and its end."""
     words = text[end : end + 40].replace(".", " ").lower()
-    for rest, whose in _several()[name]:
-        found = re.match(rf"\s+{rest}\b" if rest else r"\b", words)
-        if found and (whose == "B" or text[start].isupper() or text.islower()):
+    for rest, whose in names:
+        if found := rest.match(words):
             return whose, end + found.end()
     return letter, end
+
+
+@lru_cache(maxsize=16384)
+def _begun_by(word: str, small: bool) -> list[_Several]:
+    """What has a name of several words, of which this is the first: the others, and its letter."""
+    names = _several().get(word.lower(), [])
+    return [name for name in names if name[1] == "B" or small or word[0].isupper()]
 
 
 @cache
@@ -202,12 +245,24 @@ def _names_of_countries() -> frozenset[str]:
 
 
 @cache
-def _several() -> dict[str, list[tuple[str, str]]]:
-    """What has a name of several words: by the first the others, as a pattern, and its letter."""
+def _in_several() -> frozenset[str]:
+    """The words of names that have several."""
+    names = (*countries.regions(), *_names_of_countries(), *_LISTS.words["boxes"])
+    return frozenset(word for name in names if " " in name for word in name.split())
+
+
+@cache
+def _several() -> dict[str, list[_Several]]:
+    """What has a name of several words: by the first the others, and its letter."""
     found: dict[str, list[tuple[str, str]]] = {}
     named = (("X", countries.regions()), ("K", _names_of_countries()), ("B", _LISTS.words["boxes"]))
     for letter, names in named:
         for first, *rest in map(str.split, names):
             if rest:
                 found.setdefault(first, []).append((r"\s+".join(map(re.escape, rest)), letter))
-    return {first: sorted(rest, reverse=True) for first, rest in found.items()}
+    return {
+        first: [
+            (re.compile(rf"\s+{rest}\b"), letter) for rest, letter in sorted(rests, reverse=True)
+        ]
+        for first, rests in found.items()
+    }

@@ -1,8 +1,10 @@
 """Postal addresses: words as letters, orders of countries, and what only looks like one."""
 
+import random
+
 import pytest
 
-from compliance.privacy.detectors import countries
+from compliance.privacy.detectors import countries, postal
 from compliance.privacy.detectors.postal_words import spelt
 from compliance.privacy.scan import scan
 
@@ -32,6 +34,29 @@ def test_letters_stand_where_their_words_do():
     told = [text[start:end] for start, end in places]
     assert told == ["I", ":", "Unit", "3", ",", "New South Wales", "LS1 4AP"]
     assert len(letters) == len(places)
+
+
+PIECES = (
+    "the of fee write to 12 14 1200 5 1.2% $5 1,250 2019 Birch Lane, Leeds LS1 4AP SW1A 1AA."
+    " New York, new york Main street st. Calle de la Mayor 10 28001 Madrid Straße Apt B APO AE 9012"
+    " P.O. Box post office box - > ( Ciudad 100-0001 Japan. no. Fall 5"
+)
+
+
+def test_prose_without_a_number_near_holds_no_address(monkeypatch):
+    def drawn(seed: int) -> str:
+        draw = random.Random(seed)
+        text = "".join(
+            piece + draw.choice([" ", " ", " ", "  ", ", ", "\n"])
+            for piece in draw.choices(PIECES.split(), k=draw.randint(4, 30))
+        )
+        return text.lower() if seed % 5 == 0 else text
+
+    texts = [drawn(seed) for seed in range(4000)]
+    near = [postal.postal_addresses(text) for text in texts]
+    monkeypatch.setattr(postal, "spelt_near_numbers", spelt)
+    assert near == [postal.postal_addresses(text) for text in texts]
+    assert sum(map(bool, near)) > 300
 
 
 def test_whether_codes_stand_before_their_towns_is_what_the_country_says():
