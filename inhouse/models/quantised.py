@@ -36,13 +36,13 @@ def check(adapter: bool) -> None:
         raise InputError("load_in_4bit rounds the weights, which then cannot train: add --use_peft")
     if sharding.asked():
         raise InputError("load_in_4bit does not go with FSDP: use configs/accelerate/ddp.yaml")
-    if not installed():
-        raise InputError(f"load_in_4bit needs bitsandbytes, which is not installed: {INSTALL}")
     if not torch.cuda.is_available():
         raise InputError(
             "load_in_4bit needs a GPU that PyTorch can use, and there is none: leave it out (LoRA "
             "without it trains on any machine), or see 'A GPU' in docs/your-own-model.md"
         )
+    if not installed():
+        raise InputError(f"load_in_4bit needs bitsandbytes, which is not installed: {INSTALL}")
 
 
 def installed() -> bool:
