@@ -102,6 +102,31 @@ class PrivacyOptions:
     )
 
 
+@dataclass
+class RetainOptions:
+    """General conversations in which the model is held to what it said before training."""
+
+    retain_dataset: str | None = setting(
+        None,
+        "General conversations, as demonstrations are: training holds the model to what it "
+        "predicted there before, so that it forgets less.",
+    )
+    retain_weight: float = setting(
+        1.0, "What a nat a token of drift there counts for, beside the loss."
+    )
+    retain_batch_size: int = setting(
+        1, "Conversations of it that an update reads, in each process."
+    )
+
+    def __post_init__(self) -> None:
+        if self.retain_weight <= 0:
+            raise ValueError(
+                f"retain_weight is {self.retain_weight}: give more than 0, or no retain_dataset"
+            )
+        if self.retain_batch_size < 1:
+            raise ValueError(f"retain_batch_size is {self.retain_batch_size}: give 1 or more")
+
+
 # What only decides how a command runs, not what it makes: left out when two runs are compared.
 NOT_IDENTITY = {"overwrite", "dry_run", "allow_network", "resume_from_checkpoint"}
 

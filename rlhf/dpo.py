@@ -16,7 +16,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inhouse import run as runs
-from inhouse.config import DataOptions, HoldOutOptions, PrivacyOptions, Stage, parse, setting
+from inhouse.config import (
+    DataOptions,
+    HoldOutOptions,
+    PrivacyOptions,
+    RetainOptions,
+    Stage,
+    parse,
+    setting,
+)
 from inhouse.errors import InputError
 from rlhf.offline.options import OfflineOptions
 
@@ -66,7 +74,7 @@ class DPOOptions:
 
 def main() -> None:
     """Config, losses, and how preferences are learned from: the rest is as in KTO."""
-    kinds = (DataOptions, HoldOutOptions, PrivacyOptions, OfflineOptions, DPOOptions)
+    kinds = (DataOptions, HoldOutOptions, PrivacyOptions, RetainOptions, OfflineOptions, DPOOptions)
     parsed = parse(STAGE, *kinds, trl=("DPOConfig", "ModelConfig"))
     *_, own, training, _ = parsed
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from inhouse import run as runs
-from inhouse.config import DataOptions, HoldOutOptions, PrivacyOptions, Stage, parse
+from inhouse.config import DataOptions, HoldOutOptions, PrivacyOptions, RetainOptions, Stage, parse
 from inhouse.errors import InputError
 from rlhf.offline.options import OfflineOptions
 
@@ -39,7 +39,7 @@ BALANCE = (1.0, 4 / 3)
 
 def main() -> None:
     """Config, and how verdicts are learned from: the rest is as in DPO."""
-    kinds = (DataOptions, HoldOutOptions, PrivacyOptions, OfflineOptions)
+    kinds = (DataOptions, HoldOutOptions, PrivacyOptions, RetainOptions, OfflineOptions)
     parsed = parse(STAGE, *kinds, trl=("KTOConfig", "ModelConfig"))
     *_, training, _ = parsed
 

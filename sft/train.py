@@ -19,6 +19,7 @@ from inhouse.config import (
     DataOptions,
     HoldOutOptions,
     PrivacyOptions,
+    RetainOptions,
     RunOptions,
     Stage,
     parse,
@@ -87,11 +88,12 @@ class SFTOptions:
 
 def main() -> None:
     """Config, records, model, trainer, plan, train, evaluate, save, finish."""
-    kinds = (DataOptions, HoldOutOptions, PrivacyOptions, SFTOptions)
+    kinds = (DataOptions, HoldOutOptions, PrivacyOptions, RetainOptions, SFTOptions)
     parsed = parse(STAGE, *kinds, trl=("SFTConfig", "ModelConfig"))
-    options, read, hold_out, privacy, own, training, model_args = parsed
+    options, read, hold_out, privacy, retain, own, training, model_args = parsed
 
-    from inhouse.training import loop, memory, preflight  # seconds, which --help must not take
+    # Seconds, which --help must not take.
+    from inhouse.training import loop, memory, preflight, retaining
     from inhouse.training.options import check_settings, open_stage
     from inhouse.training.sampler import order_by_epoch
     from sft import evaluate, load, prepare
@@ -99,7 +101,7 @@ def main() -> None:
 
     check_settings(parsed.settings, may_shard=True)
     check_together(own, hold_out, training, model_args)
-    inputs = find_inputs(options, read, privacy, own, model_args, training)
+    inputs = find_inputs(options, read, privacy, retain, own, model_args, training)
     run = open_stage(STAGE, parsed, inputs)
 
     tokenizer, context = preflight.tokenizer_for(
@@ -110,6 +112,7 @@ def main() -> None:
         tokenizer, source, hold_out, privacy, own.drop_findings, training.max_length, context
     )
     probe = evaluate.read_probe(tokenizer, own.probe_dataset, training.max_length)
+    general = retaining.conversations(tokenizer, retain.retain_dataset, training)
     free = memory.free_bytes()
     model, lora = load.load(model_args, training, own.train_layers)
     if own.train_new_tokens:
@@ -118,11 +121,14 @@ def main() -> None:
     ids = [row["input_ids"] for row in data.columns]
     kind = trainer_for(model, training, ids, padded=own.pad_batches)
     rows = load.rows_of(kind, data.lengths, training)
+    if general:
+        kind = retaining.trainer(kind, general, retain.retain_weight, retain.retain_batch_size)
     need = memory.load_of(model, training, trained=size["trained_parameters"], rows=rows)
     memory.check_estimate(need, free)
     trainer = new_trainer(kind, model, lora, tokenizer, data, training, own.early_stopping_patience)
     measured = memory.measure(trainer, list(trainer.train_dataset), need, rows)
-    show_plan(trainer, tokenizer, data, rows, size, run.folder, need, measured)
+    beside = retaining.tokens_an_update(general, retain.retain_batch_size)
+    show_plan(trainer, tokenizer, data, rows, size, run.folder, need, measured, beside)
     if options.dry_run:
         return
 
@@ -146,6 +152,7 @@ def find_inputs(
     options: RunOptions,
     read: DataOptions,
     privacy: PrivacyOptions,
+    retain: RetainOptions,
     own: SFTOptions,
     model_args: ModelConfig,
     training: SFTConfig,
@@ -162,6 +169,7 @@ def find_inputs(
         may_quantise=True,
         drop_findings=own.drop_findings,
         probe_dataset=own.probe_dataset,
+        retain_dataset=retain.retain_dataset,
         chat_template=own.chat_template,
         personal_data_allow=privacy.personal_data_allow,
         personal_data_ner=privacy.personal_data_ner,
@@ -248,8 +256,13 @@ def show_plan(
     folder: Path,
     need: Load,
     measured: Measured | None,
+    beside: float,
 ) -> None:
-    """Print what the run will do, with one example as the model will see it."""
+    """Print what the run will do, with one example as the model will see it.
+
+    Args:
+        beside: tokens that are read beside every update's rows.
+    """
     from inhouse import chat
     from inhouse.training import plan
 
@@ -267,5 +280,5 @@ def show_plan(
         folder=folder,
         example=chat.show_supervised(tokenizer, example, colour=sys.stdout.isatty()),
         drawn=len(trainer.train_dataset) if trainer.args.packing else 0,
-        details=plan.details(trainer.args, rows, need, measured),
+        details=plan.details(trainer.args, rows, need, measured, beside),
     )

@@ -69,12 +69,20 @@ def show(
 
 
 def details(
-    training: TrainingArguments, rows: Rows, need: memory.Load, measured: memory.Measured | None
+    training: TrainingArguments,
+    rows: Rows,
+    need: memory.Load,
+    measured: memory.Measured | None,
+    beside: float = 0.0,
 ) -> list[str]:
-    """Lines for the plan on memory, lengths and time; no time where no batch was tried."""
+    """Lines for the plan on memory, lengths and time; no time where no batch was tried.
+
+    Args:
+        beside: tokens that each process reads beside every update's rows.
+    """
     lines = [*memory.lines(need, measured), *length_table(rows.lengths)]
     if measured:
-        lines.append(time_line(training, rows, measured.seconds, measured.tokens))
+        lines.append(time_line(training, rows, measured.seconds, measured.tokens, beside))
     return lines
 
 
@@ -111,10 +119,13 @@ def length_classes(lengths: Sequence[int]) -> list[tuple[int, int]]:
     return [(number * width, counts[number]) for number in range(min(counts), max(counts) + 1)]
 
 
-def time_line(training: TrainingArguments, rows: Rows, seconds: float, tokens: int) -> str:
+def time_line(
+    training: TrainingArguments, rows: Rows, seconds: float, tokens: int, beside: float = 0.0
+) -> str:
     """A line for the plan: about how long training takes if ``tokens`` tokens take ``seconds``."""
-    epochs = count_steps(training, rows.count) * rows_a_step(training) / rows.count
-    computed = rows.tokens(training) * epochs / training.world_size
+    steps = count_steps(training, rows.count)
+    epochs = steps * rows_a_step(training) / rows.count
+    computed = rows.tokens(training) * epochs / training.world_size + beside * steps
     minutes = computed * seconds / tokens / 60
     return f"time         about {minutes:.1f} min at {tokens / seconds:,.0f} tokens a second"
 

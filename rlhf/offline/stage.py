@@ -17,7 +17,7 @@ from inhouse.models.adapters import is_adapter, lora_config
 from inhouse.models.load import Model
 from inhouse.records import Prompt
 from inhouse.run import Run
-from inhouse.training import loop, memory, plan, preflight
+from inhouse.training import loop, memory, plan, preflight, retaining
 from inhouse.training.batches import Rows
 from inhouse.training.data import (
     Columns,
@@ -63,12 +63,13 @@ class Method:
 
 def align(stage: Stage, parsed: Parsed, method: Method) -> None:
     """Inputs, records, model and reference, trainer, train, save, finish."""
-    options, read, hold_out, privacy, own, *_, training, model_args = parsed
+    options, read, hold_out, privacy, retain, own, *_, training, model_args = parsed
     check_settings(parsed.settings, may_shard=method.may_shard)
     reference.check_settings(training)
     inputs = find_inputs(
         *(stage, options.run_dir, read.dataset_name, model_args, training),
         house_rules=own.house_rules,
+        retain_dataset=retain.retain_dataset,
         personal_data_allow=privacy.personal_data_allow,
         personal_data_ner=privacy.personal_data_ner,
     )
@@ -81,6 +82,8 @@ def align(stage: Stage, parsed: Parsed, method: Method) -> None:
         *(hold_out, privacy, own.house_rules, training.max_length, context),
     )
     asked = preferences.prompts_of(data.held_out, source)
+    general = retaining.conversations(tokenizer, retain.retain_dataset, training)
+    beside = retaining.tokens_an_update(general, retain.retain_batch_size)
     counts = method.count(data.columns, source)
     free = memory.free_bytes()
     model, lora = load(model_args, training, tokenizer, data)
@@ -92,7 +95,8 @@ def align(stage: Stage, parsed: Parsed, method: Method) -> None:
     parts = (training, model, model_args, lora, tokenizer, sides)
     if options.dry_run:
         trainer = trial_trainer(kind, method.reference_columns, *parts)
-        show_plan(trainer, count_parameters(model, lora), rows, need, tokenizer, data, run.folder)
+        size = count_parameters(model, lora)
+        show_plan(trainer, size, rows, need, tokenizer, data, run.folder, beside)
         return
 
     loop.start(training, run)
@@ -102,8 +106,12 @@ def align(stage: Stage, parsed: Parsed, method: Method) -> None:
     cache = reference.Cache(kept, start, model_args, training)
     size = count_parameters(model, lora)
     prepared = reference.prepared(kind, method.reference_columns, cache)
+    if general:
+        prepared = retaining.trainer(
+            prepared, general, retain.retain_weight, retain.retain_batch_size
+        )
     trainer = make_trainer(prepared, *parts)
-    show_plan(trainer, size, rows, need, tokenizer, data, run.folder)
+    show_plan(trainer, size, rows, need, tokenizer, data, run.folder, beside)
     metrics = train(trainer, run, tokenizer, data, asked[: own.answer_prompts])
     run.finish(
         config=tuple(parsed),
@@ -172,11 +180,13 @@ def show_plan(
     tokenizer: PreTrainedTokenizerBase,
     data: TrainingData[Any],
     folder: Path,
+    beside: float,
 ) -> None:
     """Try a few batches; print what the run will do, and one record.
 
     Args:
         size: how many parameters there are, and how many train.
+        beside: tokens that are read beside every update's rows.
 
     Raises:
         InputError: the longest batch does not fit; names the settings that would.
@@ -192,7 +202,7 @@ def show_plan(
         trainable=size[1],
         folder=folder,
         example=show(tokenizer, data.columns[0]),
-        details=plan.details(trainer.args, rows, need, measured),
+        details=plan.details(trainer.args, rows, need, measured, beside),
     )
 
 

@@ -224,10 +224,13 @@ def test_training_goes_on_from_an_adapter(run_stage, words, tmp_path):
     assert all(not torch.equal(before[name], after[name]) for name in before)
 
 
-@pytest.mark.parametrize("extra", [(), LORA], ids=["full", "LoRA"])
+@pytest.mark.parametrize("extra", [(), LORA, ("retain",)], ids=["full", "LoRA", "retaining"])
 def test_killed_three_times_equals_uninterrupted(
     run_command, run_stage, killed_at_checkpoint, words, tmp_path, extra
 ):
+    chance = random.Random(str(extra))
+    if extra == ("retain",):  # any conversations will do: the demonstrations' own
+        extra = ("--retain_dataset", words[words.index("--dataset_name") + 1])
     # Every step is logged: TRL's averages over an interval lose what came before a kill in it.
     extra = (
         *(*extra, "--save_steps", "1", "--logging_steps", "1", "--max_steps", "24"),
@@ -238,7 +241,6 @@ def test_killed_three_times_equals_uninterrupted(
 
     again = [*words, *extra, "--run_dir", str(tmp_path / "killed")]
     folder = tmp_path / "killed" / "sft"
-    chance = random.Random(str(extra))
     for step in sorted(chance.sample(range(1, 20), 3)):
         killed_at_checkpoint([sys.executable, "-m", "sft", *again], folder, step, chance.random())
     assert (folder / "begun.json").exists() and not (folder / "manifest.json").exists()

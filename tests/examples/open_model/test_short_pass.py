@@ -43,11 +43,11 @@ def test_the_real_model_goes_through_every_stage(
     few = ("--demonstrations", 12, "--prompts", 6, "--development", 1)
     stage("examples.asdfg.prepare", *few, name="data")
 
-    assert (
-        stage("examples.open_model.general", "--max_new_tokens", 16, name="general")["texts"] > 20
-    )
-    texts = campaign / "general" / "texts.jsonl"
+    few = ("--max_new_tokens", 16, "--conversations", 4)
+    assert stage("examples.open_model.general", *few, name="general")["texts"] > 20
+    texts, talk = (campaign / "general" / f"{name}.jsonl" for name in ("texts", "conversations"))
     given = ("--model_name_or_path", open_model, "--probe_dataset", texts, "--max_steps", 2)
+    given += ("--retain_dataset", talk)
     learned = stage("sft", *given, name="sft")
     assert learned["steps"] == 2 and 1 < learned["general_perplexity"]["after"] < 1e3
 
@@ -65,9 +65,10 @@ def test_the_real_model_goes_through_every_stage(
     ]
     prefs = write_lines(tmp_path / "prefs.jsonl", pairs)
     given = ("--dataset_name", prefs, "--max_steps", 2)
+    kept = ("--retain_dataset", talk)
     judged = ("--best_of", 0, "--floor", 0, "--shuffled_control", "false")
     assert 0 <= stage("reward", *given, *judged, name="reward")["accuracy"] <= 1
-    aligned = stage("rlhf.dpo", *given, "--held_out_share", 0, name="dpo")
+    aligned = stage("rlhf.dpo", *given, *kept, "--held_out_share", 0, name="dpo")
     assert aligned["reference/start_gap"] < 1e-3
 
     held_out = ROOT / "examples" / "asdfg" / "held_out" / "unseen_names.jsonl"

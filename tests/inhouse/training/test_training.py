@@ -44,3 +44,6 @@ def test_time_is_tokens_computed_by_tokens_a_second():
     # 36 padded tokens an epoch (see test_batches), three epochs, at 0.6 a second: 180 seconds.
     line = time_line(settings(), Rows([2, 10, 4, 8]), seconds=10.0, tokens=6)
     assert line == "time         about 3.0 min at 1 tokens a second"
+    # And 6 tokens beside each of six updates: 36 more, 60 seconds.
+    line = time_line(settings(), Rows([2, 10, 4, 8]), seconds=10.0, tokens=6, beside=6.0)
+    assert line == "time         about 4.0 min at 1 tokens a second"
