@@ -2,17 +2,17 @@
 
 A model is asked with everything that stands before a passage, greedily and k times at temperature
 1 (Carlini et al. 2023, https://arxiv.org/abs/2202.07646, section 3). Of a canary the passage is its
-code word. Of a record it is the sentence of its replies that the fewest other conversations have;
-only one that no other has is a secret: a house's stock phrases are meant to be learned. Names and
-figures that the customer or the fact sheet gave first are the conversation's, not the sentence's.
-What the base says as well is not counted.
+code word. Of a record it is the sentence of its replies with the rarest word that nobody had said
+before; only one with a word that stands in no other conversation is a secret. A house's stock
+phrases are meant to be learned, and filled with the names and figures that were given. What the
+base says as well is not counted.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from inhouse import chat
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 LONGEST = 50  # tokens of a passage that have to be said, as in the paper
 FEWEST_WORDS = 4  # of a sentence that could be anybody's secret
-GIVEN = "_"  # in a sentence's pattern, for what was said before it
 
 
 class Passage(NamedTuple):
@@ -38,7 +37,7 @@ class Passage(NamedTuple):
     prompt: Sequence[Message]
     reply: str
     text: str
-    own: bool  # no other conversation has it
+    own: bool  # it is a secret: nobody could say it who has not seen it
 
 
 class Asked(NamedTuple):
@@ -67,50 +66,45 @@ def of_canary(canary: Canary) -> Passage:
 
 
 def of_records(members: Sequence[Member], every: Iterable[Demonstration]) -> list[Passage]:
-    """Of each record the sentence that the fewest other conversations have, if it has any.
+    """Of each record the sentence with the rarest word, if it has any sentence.
 
     Args:
         every: all records of the data, those among ``members`` too.
     """
     distinct = {key_of(record.messages): record for record in every}.values()
-    shared = Counter(pattern for record in distinct for pattern in set(_sentences(record)))
+    shared = Counter(word for record in distinct for word in _words_of(record.messages))
     found = []
     for member in members:
-        sentences = _sentences(member.record)
-        if sentences:
-            pattern = min(sentences, key=lambda each: (shared[each], -len(each)))
-            prompt, reply, text = sentences[pattern]
-            found.append(Passage(member.place, prompt, reply, text, own=shared[pattern] == 1))
+        passages = [
+            (
+                min((shared[word] for word in words(passage.text) - before), default=len(shared)),
+                passage,
+            )
+            for passage, before in _sentences(member)
+        ]
+        if passages:
+            rarest, passage = min(passages, key=lambda each: (each[0], -len(each[1].text)))
+            found.append(passage._replace(own=rarest == 1))
     return found
 
 
-def _sentences(record: Demonstration) -> dict[str, tuple[Sequence[Message], str, str]]:
-    """Every sentence of a record's learned replies, by its pattern: prompt, reply, sentence."""
-    found = {}
-    for prompt, reply in replies(record):
-        before = {word for turn in prompt for word in words(turn.content)}
+def _sentences(member: Member) -> Iterator[tuple[Passage, set[str]]]:
+    """Every sentence of a record's learned replies, with the words that stand before its reply."""
+    for prompt, reply in replies(member.record):
+        before = _words_of(prompt)
         for sentence in re.split(r"(?<=[.!?])\s+|\n+", reply):
             if len(sentence.split()) >= FEWEST_WORDS:
-                found[pattern_of(sentence, before)] = (prompt, reply, sentence.strip())
-    return found
+                yield Passage(member.place, prompt, reply, sentence.strip(), own=False), before
 
 
-def pattern_of(sentence: str, before: set[str]) -> str:
-    """A sentence with the names and figures that were given before it taken out."""
-    made: list[str] = []
-    for at, word in enumerate(sentence.split()):
-        (bare, *_) = words(word) or [word]
-        names = any(map(str.isdigit, word)) or (at > 0 and word[:1].isupper())
-        given = names and bare in before
-        if not (given and made[-1:] == [GIVEN]):
-            made.append(GIVEN if given else word.casefold())
-    return " ".join(made)
+def _words_of(messages: Sequence[Message]) -> set[str]:
+    return {word for turn in messages for word in words(turn.content)}
 
 
-def words(text: str) -> list[str]:
+def words(text: str) -> set[str]:
     """The words of a text without the marks around them, in small letters."""
     stripped = (word.strip(".,;:!?()[]\"'“”‘’*|-–").casefold() for word in text.split())
-    return [word for word in stripped if word]
+    return set(filter(None, stripped))
 
 
 # --- asking -------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ def plan(
     return (
         f"{len(sides[0])} records trained on, {len(sides[1])} held out: {len(members)} and "
         f"{len(held_out)} are scored; {len(asked)} are asked for a sentence, {own} of them for one "
-        "that no other has"
+        "with a word that no other has"
         + (f"; {len(canaries)} canaries, {used}" if canaries else "; no canaries")
     )
 
