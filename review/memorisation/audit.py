@@ -88,6 +88,7 @@ def main() -> None:
         table.show(json.loads(read_utf8(folder / "summary.json")))
         raise
 
+    from inhouse.models.folder import context_length, find_base, load_config
     from inhouse.models.load import load_tokenizer
     from review.memorisation import extraction, measure
 
@@ -100,7 +101,8 @@ def main() -> None:
     records = [member.record for side in own_sides for member in side]
     chosen = split.some(own_sides[0], own.records, own.seed)
     placed = [extraction.place(tokenizer, p) for p in extraction.of_records(chosen, records)]
-    asked = [each for each in placed if each]
+    context = context_length(load_config(find_base(str(audited))))
+    asked = [each for each in placed if each and extraction.fits(each, context)]
     hidden = [extraction.place(tokenizer, extraction.of_canary(c)) for c in canaries]
     secrets = check_placed(hidden, canaries)
     print(table.plan(own_sides, members, held_out, asked, canaries, inserted))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from inhouse.models.load import Model
 
 LONGEST = 50  # tokens of a passage that have to be said, as in the paper
+ROOM = 2  # tokens more that are written: others may say the same
 FEWEST_WORDS = 4  # of a sentence that could be anybody's secret
 
 
@@ -124,6 +125,11 @@ def place(tokenizer: PreTrainedTokenizerBase, passage: Passage) -> Asked | None:
     return Asked(passage, before + ids[:first], own, chat.text_of(tokenizer, own, True))
 
 
+def fits(asked: Asked, context: int | None) -> bool:
+    """Whether a model that takes so many tokens has room for the longest passage behind this."""
+    return context is None or len(asked.prefix) + LONGEST + ROOM <= context
+
+
 def passages_said(
     model: Model,
     tokenizer: PreTrainedTokenizerBase,
@@ -138,7 +144,7 @@ def passages_said(
     if not asked:
         return []
     tries: list[list[str]] = [[] for _ in asked]
-    room = max(len(each.ids) for each in asked) + 2
+    room = max(len(each.ids) for each in asked) + ROOM
     for count, temperature in ((1, 0.0), (samples, 1.0)):
         for batch in sample.replies(
             model,

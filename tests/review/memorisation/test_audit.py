@@ -14,7 +14,7 @@ import torch
 from inhouse.errors import InputError
 from inhouse.models.load import load_causal_lm, load_tokenizer
 from review.memorisation import extraction, measure
-from review.memorisation.bands import FAIL, NOT_ENOUGH
+from review.memorisation.bands import FAIL, NOT_ENOUGH, banded
 from review.memorisation.members import of_run, split
 from review.memorisation.scoring import Text, score_tokens
 
@@ -299,6 +299,17 @@ def test_a_secret_counts_where_the_model_says_it_and_its_base_does_not(
     models = measure.Models("model", "base", None)
     found = measure.share_said(measure.beyond_base(models, [asked(own)], 2, 0, 8))
     assert (found["value"], found["n"]) == (share, n)
+
+
+def test_a_passage_without_room_behind_it_is_not_asked_for():
+    assert extraction.fits(asked(), None) and extraction.fits(asked(), 53)
+    assert not extraction.fits(asked(), 52)  # one token, fifty, and two more
+
+
+def test_a_run_that_held_out_nothing_has_no_membership_to_measure():
+    found = measure.membership(measure.Models("model", "base", None), [object()], [])
+    assert len(found) == 4 and all(each["value"] is None for each in found.values())
+    assert {each["band"] for each in banded(found).values()} == {NOT_ENOUGH}
 
 
 def test_a_model_that_says_nothing_is_no_pass(own, monkeypatch, run_stage):
