@@ -6,7 +6,8 @@
 For each seed, on the demonstration house's model and its generated transcripts:
 
 - `overtrained`: a twin of few transcripts with canaries, trained for many epochs. Has to fail.
-- `normal`: the demonstration's own settings on half of the transcripts, the other half held out.
+- `normal`: the demonstration's settings for one epoch on half of the transcripts, the other half
+  held out. (Its own two epochs are made for three times as many: on so few they are remembered.)
   Has to pass; with fewer than 1,000 a side there is not enough evidence for it.
 - `stripped`: the normal run, asked for the canaries of its twin. Has to know none: no code
   word comes out, exposure is that of chance, nothing is proved of ε.
@@ -27,6 +28,7 @@ CONFIG = ROOT / "configs" / "asdfg" / "sft.yaml"
 RUNS = ROOT / "runs" / "memorisation"
 # One question each about one of two products: short, so that a CPU trains on many.
 SHORT = ["--short_sheets", "0.99", "--questions", "1", "0", "0", "--prompts", "1"]
+FEW_RECORDS = ["--members", "50", "--records", "30"]  # the same model's were measured before
 SHOWN = (
     "verbatim_extraction",
     "membership_auc_loss_ratio",
@@ -89,7 +91,7 @@ def measure(seed: int, options: argparse.Namespace) -> dict[str, dict[str, Any]]
     found = {"overtrained": audit(overtrained)}
 
     normal = prepare(f"normal-{seed}", options.demonstrations, seed)
-    train(normal, seed, "--save_steps", 1000)
+    train(normal, seed, "--num_train_epochs", options.normal_epochs, "--save_steps", 1000)
     found["normal"] = audit(normal)
 
     asked = twin_of(normal, options.canaries, seed) / "data" / "canaries.jsonl"
@@ -97,7 +99,7 @@ def measure(seed: int, options: argparse.Namespace) -> dict[str, dict[str, Any]]
     stripped.mkdir(exist_ok=True)
     if not (stripped / "sft").exists():
         (stripped / "sft").symlink_to(normal / "sft")
-    found["stripped"] = audit(stripped, "--canaries", asked)
+    found["stripped"] = audit(stripped, "--canaries", asked, *FEW_RECORDS)
     return found
 
 
@@ -149,9 +151,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--demonstrations", type=int, default=2200, help="Transcripts of the normal run."
     )
-    parser.add_argument("--few", type=int, default=120, help="Those of the over-trained one.")
-    parser.add_argument("--epochs", type=int, default=12, help="Epochs of the over-trained run.")
-    parser.add_argument("--canaries", type=int, default=64, help="Canaries of each twin.")
+    parser.add_argument("--few", type=int, default=60, help="Those of the over-trained one.")
+    parser.add_argument("--epochs", type=int, default=8, help="Epochs of the over-trained run.")
+    parser.add_argument("--normal_epochs", type=float, default=1, help="Epochs of the normal run.")
+    parser.add_argument("--canaries", type=int, default=60, help="Canaries of each twin.")
     options = parser.parse_args(arguments)
     faults = print_table({seed: measure(seed, options) for seed in options.seeds})
     print("\n" + ("\n".join(faults) or "the audit tells the three apart for every seed"))
