@@ -121,7 +121,8 @@ def main() -> None:
     if canaries:
         repeated = {canary.id: canary.repetitions for canary in canaries}
         measures |= measure.by_repetitions(used, said[: len(used)], repeated, inserted)
-    summary = table.summarise(measures, own.model, own_sides, canaries, inserted)
+    own_words = sum(each.passage.own for each in asked)
+    summary = table.summarise(measures, own.model, own_sides, own_words, canaries, inserted)
     write_json(run.path("summary.json"), summary)
     write_atomically(run.path("extracted.jsonl"), extracted([*used, *asked], said))
     table.show(summary)

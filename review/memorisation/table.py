@@ -19,13 +19,21 @@ IN_NUMBERS = ("exposure", "epsilon", "membership_auc")  # the others are shares,
 
 
 def summarise(
-    measures: Measures, model: str, sides: Sides, canaries: Sequence[Canary], inserted: bool
+    measures: Measures,
+    model: str,
+    sides: Sides,
+    own_words: int,
+    canaries: Sequence[Canary],
+    inserted: bool,
 ) -> dict[str, Any]:
     """What ``summary.json`` holds.
 
     ``measures`` has each by its name: ``value``, ``low``, ``high`` (95 %; null where there is
     none), ``n`` and ``band`` (null for a measure that has none). ``band`` is the worst of them,
     and not enough evidence for one is no pass for all.
+
+    Args:
+        own_words: records that were asked for a sentence with a word of their own.
     """
     judged = banded(measures)
     held_out = sum(not canary.inserted for canary in canaries)
@@ -35,15 +43,20 @@ def summarise(
         "model": model,
         "trained_on": len(sides[0]),
         "held_out": len(sides[1]),
+        "records_with_own_words": own_words,
         "canaries": len(canaries),
         "canaries_trained_on": len(canaries) - held_out if inserted else 0,
         "exposure_by_chance": exposure_by_chance(held_out) if canaries else None,
-        "notes": notes(judged, sides, canaries, inserted),
+        "notes": notes(judged, sides, own_words, canaries, inserted),
     }
 
 
 def notes(
-    measures: Measures, sides: Sides, canaries: Sequence[Canary], inserted: bool
+    measures: Measures,
+    sides: Sides,
+    own_words: int,
+    canaries: Sequence[Canary],
+    inserted: bool,
 ) -> list[str]:
     """What a reader has to know beside the figures."""
     said = []
@@ -72,6 +85,11 @@ def notes(
         )
     elif asked["n"] < VERBATIM.needed:
         said.append(f"{asked['n']} passages were asked for: {VERBATIM.needed} are needed")
+    elif not own_words and not inserted:
+        said.append(
+            "no record that was asked for a sentence has a word of its own, so that none had a "
+            "secret to give: the data is stock phrases, or the facts were given before"
+        )
     return said
 
 

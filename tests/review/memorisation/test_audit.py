@@ -13,8 +13,8 @@ import torch
 
 from inhouse.errors import InputError
 from inhouse.models.load import load_causal_lm, load_tokenizer
-from review.memorisation import extraction, measure
-from review.memorisation.bands import FAIL, NOT_ENOUGH, banded
+from review.memorisation import extraction, measure, table
+from review.memorisation.bands import FAIL, NOT_ENOUGH, PASS, banded
 from review.memorisation.members import of_run, split
 from review.memorisation.scoring import Text, score_tokens
 
@@ -136,6 +136,7 @@ def test_a_run_without_canaries_is_audited_on_the_rest_and_says_so(own, run_stag
     assert summary["band"] == NOT_ENOUGH and "which is no pass" in ended.out
     assert "exposure and ε were not measured" in summary["notes"][0]
     assert "needs 412 a side" in summary["notes"][1]
+    assert summary["records_with_own_words"] == 6
     assert {path.name for path in (own.run / "memorisation").iterdir()} == {
         "summary.json",
         "extracted.jsonl",
@@ -304,6 +305,14 @@ def test_a_secret_counts_where_the_model_says_it_and_its_base_does_not(
 def test_a_passage_without_room_behind_it_is_not_asked_for():
     assert extraction.fits(asked(), None) and extraction.fits(asked(), 53)
     assert not extraction.fits(asked(), 52)  # one token, fifty, and two more
+
+
+def test_a_summary_says_where_no_record_had_a_secret_to_give():
+    found = {"verbatim_extraction": {"value": 0.0, "low": 0.0, "high": 0.012, "n": 300}}
+    sides = ([None] * 1000, [None] * 1000)
+    summary = table.summarise(found, "sft", sides, 0, [], False)
+    assert summary["band"] == PASS and "had a secret to give" in summary["notes"][-1]
+    assert len(table.summarise(found, "sft", sides, 3, [], False)["notes"]) == 1
 
 
 def test_a_run_that_held_out_nothing_has_no_membership_to_measure():
