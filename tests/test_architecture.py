@@ -40,6 +40,8 @@ COMMANDS = {
     "rlhf.ppo": "rlhf.ppo",
     "rlhf.rloo": "rlhf.rloo",
     "review": "review.evaluate",
+    "review.memorisation": "review.memorisation.audit",
+    "review.memorisation.canaries": "review.memorisation.canaries",
 }
 TRL = {
     "sft": ("SFTConfig", "ModelConfig"),

@@ -1,0 +1,1 @@
+"""How much of its training data a fine-tuned model gives away."""

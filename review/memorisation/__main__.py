@@ -1,0 +1,6 @@
+"""``python -m review.memorisation``."""
+
+from inhouse.run import command
+from review.memorisation.audit import main
+
+command(main)
