@@ -48,7 +48,7 @@ def _counts_something(text: str, span: Span) -> bool:
 
 def _strong(value: str) -> bool:
     """Whether a word after "password" is one, not the sentence going on ("is required")."""
-    if _RATE.match(value):
+    if _RATE.match(value) or _stuck(value):
         return False
     if value.isdigit():
         return True
@@ -57,3 +57,8 @@ def _strong(value: str) -> bool:
     marked = marked and any(c.isalpha() for c in value)
     cased = any(c.isupper() for c in value[1:]) and any(c.islower() for c in value)
     return len(value) >= 6 and (mixed or marked or cased)
+
+
+def _stuck(value: str) -> bool:
+    """Whether it is what a model says that cannot stop: "$1111…", no key of a machine's."""
+    return len(value) > 20 and len(set(value)) < 3

@@ -508,6 +508,12 @@ def test_a_rate_behind_the_word_token_is_no_secret(text):
     assert [e.type for e in scan("the token is aB3dE5gH7jK9")] == ["SECRET"]
 
 
+@pytest.mark.parametrize("stuck", ["1" * 60, "10" * 30, "-" * 40, "A" * 32])
+def test_a_model_that_cannot_stop_tells_no_secret(stuck):
+    assert scan(f"Exposure to the Quelpdaap Token starts at a minimum of ${stuck}") == []
+    assert scan(f"The token is {stuck}") == []
+
+
 def test_a_table_is_scrubbed_as_a_table_and_read_again(run, tmp_path):
     import pyarrow
     from pyarrow import parquet
