@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 
 from compliance.rules import house_rules
 from inhouse.config import RunOptions, parse
+from review.gate import limits as gate_limits
 from rlhf.online import rewards
 
 ROOT = Path(__file__).parents[1]
@@ -253,7 +254,7 @@ def stage_of(module: str):
 
 def test_all_configs_are_found():
     # A count, so that a folder that is no longer looked into is noticed.
-    assert len(CONFIGS) == 27
+    assert len(CONFIGS) == 28
     assert [path.name for path in ACCELERATE] == ["ddp.yaml", "fsdp2.yaml"]
     assert {path.parent.name for path in CONFIGS} == {"configs", "asdfg", "open", "house"}
 
@@ -273,6 +274,9 @@ def test_a_config_loads_as_what_its_name_says(path, tmp_path, monkeypatch):
         return
     if path.stem == "rewards":  # no command's settings: what a reward is composed of
         assert rewards.read(path).weights
+        return
+    if path.stem == "gate":  # what a model has to show
+        assert gate_limits.read(path).not_asked == []
         return
     module = FILES[path.stem]
     parsed = parse(
