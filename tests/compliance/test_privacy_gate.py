@@ -74,7 +74,7 @@ def test_what_the_scan_is_given_must_be_there(stage, flag, tmp_path):
 
 
 def test_what_the_scan_is_given_is_an_input_of_the_run():
-    from inhouse.config import DataOptions, PrivacyOptions, RunOptions
+    from inhouse.config import DataOptions, PrivacyOptions, RetainOptions, RunOptions
     from inhouse.training.options import find_inputs
     from rlhf.dpo import STAGE as DPO
     from sft.train import SFTOptions
@@ -88,7 +88,8 @@ def test_what_the_scan_is_given_is_an_input_of_the_run():
     named = {"model_name_or_path": "base", "dataset_name": "mine.jsonl"}
     options, read = RunOptions(run_dir="run"), DataOptions("mine.jsonl")
     with patch("inhouse.training.options.check_arguments"):
-        sft = sft_inputs(options, read, PrivacyOptions(**given), SFTOptions(), model, training)
+        privacy, retain = PrivacyOptions(**given), RetainOptions()
+        sft = sft_inputs(options, read, privacy, retain, SFTOptions(), model, training)
         assert sft == named | given
         assert find_inputs(DPO, "run", "mine.jsonl", model, training, **given) == named | given
 
