@@ -123,6 +123,8 @@ class RetainOptions:
             raise ValueError(
                 f"retain_weight is {self.retain_weight}: give more than 0, or no retain_dataset"
             )
+        if self.retain_dataset is None and (self.retain_weight, self.retain_batch_size) != (1.0, 1):
+            raise ValueError("retain_weight and retain_batch_size need a retain_dataset")
         if self.retain_batch_size < 1:
             raise ValueError(f"retain_batch_size is {self.retain_batch_size}: give 1 or more")
 

@@ -23,6 +23,7 @@ from inhouse.chat import render
 from inhouse.errors import InputError
 from inhouse.models import sharding
 from inhouse.records import Demonstration, read
+from inhouse.training.plan import count_steps
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,7 +39,8 @@ FIGURE = "retain_kl"  # nats a token, among what the trainer logs
 class Known:
     """A conversation, and what the model expected behind each of its tokens before training.
 
-    ``ids``: Shape: (tokens,). ``words``, ``log_probs``: Shape: (tokens, LIKELIEST).
+    ``ids``: Shape: (tokens,). ``words``, ``log_probs``: Shape: (tokens, LIKELIEST). They wait in
+    main memory, words as int32.
     """
 
     ids: torch.Tensor
@@ -62,7 +64,8 @@ def conversations(
     if training.fp16:
         raise InputError("retain_dataset does not go with fp16: use bf16, or leave both out")
     records = read(source, Demonstration)
-    return [each.ids[:LONGEST] for record in records for each in render(tokenizer, record.messages)]
+    longest = min(LONGEST, training.max_length or LONGEST)
+    return [each.ids[:longest] for record in records for each in render(tokenizer, record.messages)]
 
 
 def tokens_an_update(conversations: Sequence[Sequence[int]], batch_size: int) -> float:
@@ -84,15 +87,15 @@ def remember(
             ids = torch.tensor([text], device=model.device)
             log_probs = model(input_ids=ids).logits[0].float().log_softmax(-1)
             kept, words = log_probs.topk(min(LIKELIEST, log_probs.shape[-1]))
-            known.append(Known(ids[0], words, kept))
+            known.append(Known(ids[0].cpu(), words.int().cpu(), kept.cpu()))
     model.train(training)
     return known
 
 
 def divergence(logits: torch.Tensor, known: Known) -> torch.Tensor:
     """D_KL(before || now) of each token in nats. Shape: (tokens, vocabulary) to (tokens,)."""
-    now = logits.float().log_softmax(-1).gather(-1, known.words)
-    before = known.log_probs
+    before = known.log_probs.to(logits.device)
+    now = logits.float().log_softmax(-1).gather(-1, known.words.to(logits.device).long())
     found = (before.exp() * (before - now)).sum(-1)
     rest_before, rest_now = (
         (1 - log_probs.exp().sum(-1)).clamp(min=1e-6) for log_probs in (before, now)
@@ -112,19 +115,23 @@ def trainer(kind: type, texts: Sequence[Sequence[int]], weight: float, batch_siz
 
         def train(self, *args: Any, **kwargs: Any) -> Any:
             # Before a checkpoint is loaded: the weights are those that training began with.
-            self.known = remember(self.model, texts, self.accelerator.autocast())
+            needed = count_steps(self.args, len(self.train_dataset)) * self._read_an_update()
+            self.known = remember(self.model, texts[:needed], self.accelerator.autocast())
             return super().train(*args, **kwargs)
 
         def training_step(self, model: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
             loss = super().training_step(model, *args, **kwargs)
             if not self.accelerator.sync_gradients:  # once an update
                 return loss
-            count = batch_size * self.accelerator.num_processes
-            first = self.state.global_step * count + batch_size * self.accelerator.process_index
+            first = self.state.global_step * self._read_an_update()
+            first += batch_size * self.accelerator.process_index
             chosen = [self.known[(first + n) % len(self.known)] for n in range(batch_size)]
             drifted = self._hold(model, chosen)
             self._metrics["train"][FIGURE].append(drifted)
             return loss
+
+        def _read_an_update(self) -> int:
+            return batch_size * self.accelerator.num_processes
 
         def _hold(self, model: Any, chosen: Sequence[Known]) -> float:
             """Add the gradients of these texts; their mean divergence in nats a token."""
@@ -132,7 +139,7 @@ def trainer(kind: type, texts: Sequence[Sequence[int]], weight: float, batch_siz
             drifted = 0.0
             for each in chosen:  # one at a time: a batch would hold the logits of all
                 with self.accelerator.autocast():
-                    logits = model(input_ids=each.ids[None]).logits[0]
+                    logits = model(input_ids=each.ids[None].to(self.model.device)).logits[0]
                 mean = divergence(logits, each).sum() / tokens
                 (weight * mean).backward()
                 drifted += mean.item()

@@ -114,6 +114,7 @@ def test_batches_that_are_gathered_into_an_update_hold_once(trainer_of):
     trainer.train()
     told = [entry["retain_kl"] for entry in trainer.state.log_history if "retain_kl" in entry]
     assert trainer.state.global_step == len(told) == 2
+    assert len(trainer.known) == 2 < len(GENERAL)  # no more than the updates read
 
 
 def test_conversations_are_rendered_and_cut(tokenizer, demonstrations, write_lines, tmp_path):
@@ -121,6 +122,9 @@ def test_conversations_are_rendered_and_cut(tokenizer, demonstrations, write_lin
     found = retaining.conversations(tokenizer, str(path), trl.SFTConfig(use_cpu=True, bf16=False))
     assert len(found) == len(demonstrations)
     assert all(1 < len(ids) <= retaining.LONGEST for ids in found)
+    short = trl.SFTConfig(use_cpu=True, bf16=False, max_length=6)  # or what the model takes
+    cut = retaining.conversations(tokenizer, str(path), short)
+    assert cut == [ids[:6] for ids in found]
     assert retaining.conversations(tokenizer, None, None) == []
 
 
@@ -139,7 +143,9 @@ def test_where_gradients_cannot_be_added_is_refused(tokenizer, monkeypatch):
     [
         (["--retain_dataset", "none.jsonl"], ["retain_dataset", "none.jsonl"]),
         (["--retain_weight", "0"], ["retain_weight is 0.0", "no retain_dataset"]),
-        (["--retain_batch_size", "0"], ["retain_batch_size is 0: give 1 or more"]),
+        (["--retain_batch_size", "0", "--retain_dataset", "x"], ["retain_batch_size is 0: give 1"]),
+        (["--retain_batch_size", "2"], ["need a retain_dataset"]),
+        (["--retain_weight", "2"], ["need a retain_dataset"]),
     ],
 )
 def test_settings_without_sense_are_refused(
