@@ -7,14 +7,13 @@ the difference: the model is not inferior by a margin Δ if the bound lies above
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
 from typing import Any
 
 from inhouse.errors import InputError
-from inhouse.statistics import mcnemar, rate
+from inhouse.statistics import Pairs, rate, sign_test
+from inhouse.statistics import difference as bounds_of_difference
 from review.general_ability.answering import Answered
 
 ALL = "all"
@@ -83,57 +82,15 @@ def paired(before: Sequence[bool], after: Sequence[bool], confidence: float = 0.
         gained=gained,
         lost=lost,
         difference=(gained - lost) / n,
-        low=score_interval(gained, lost, n, 2 * confidence - 1)[0],
+        low=bounds_of_difference(Pairs(gained, lost, n), confidence)[0],
         confidence=confidence,
-        mcnemar_p=mcnemar(before, after),
+        mcnemar_p=sign_test(gained, lost),
     )
 
 
 def as_json(compared: dict[str, Paired]) -> dict[str, Any]:
     """What :func:`compare` found, as a report's summary keeps it."""
     return {part: asdict(one) for part, one in compared.items()}
-
-
-def score_interval(gained: int, lost: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Two-sided score bounds of a difference of paired rates, (gained - lost) / n.
-
-    Tango (1998), Statistics in Medicine 17:891,
-    https://www.niph.go.jp/soshiki/gijutsu/staffs/tango/sm_eng2.html: all differences that his score
-    test does not refuse. Unlike Wald's it says something where no
-    pair disagrees. Its coverage is close to ``confidence``, not above it everywhere as the exact
-    bounds of a single rate are.
-
-    Raises:
-        ValueError: no pairs, or more that disagree than there are.
-    """
-    from scipy.optimize import brentq
-
-    if not 0 <= gained + lost <= n or n == 0:
-        raise ValueError(f"{gained} gained and {lost} lost of {n}: expected at least one pair")
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    found = (gained - lost) / n
-
-    def bound(end: float, target: float) -> float:
-        if found == end:
-            return end
-        edge = end * (1 - 1e-12)  # at the end itself the statistic has no variance to divide by
-        return float(brentq(lambda d: _score(gained, lost, n, d) - target, edge, found))
-
-    return bound(-1.0, z), bound(1.0, -z)
-
-
-def _score(gained: int, lost: int, n: int, difference: float) -> float:
-    """Tango's statistic of a true ``difference``; at 0 it is McNemar's, without its square.
-
-    Tango (1998): q is the rate of lost pairs that is likeliest under it, the
-    root of 2n·q² + b·q + c.
-    """
-    b = (2 * n - gained + lost) * difference - gained - lost
-    c = -lost * difference * (1 - difference)
-    q = (math.sqrt(b * b - 8 * n * c) - b) / (4 * n)
-    variance = n * (2 * q + difference * (1 - difference))
-    error = gained - lost - n * difference
-    return error / math.sqrt(variance) if error else 0.0
 
 
 def _by_item(answers: Sequence[Answered]) -> dict[str, Answered]:
