@@ -25,10 +25,10 @@ from inhouse.statistics import (
     sign_test,
     upper_bound,
 )
+from review.bands import FAIL, PASS, Band, judge
+from review.bands import NOT_ENOUGH as OPEN
 from review.gate.checker import Counts
-from review.gate.limits import Band, Limits
-
-PASS, FAIL, OPEN = "pass", "fail", "not enough evidence"
+from review.gate.limits import Limits
 
 
 @dataclass(frozen=True)
@@ -197,12 +197,13 @@ def in_band(name: str, value: float, low: float, n: int, band: Band) -> Criterio
         "measured": {"value": value, "n": n},
         "unit": "examples",
     }
-    if value > band.fails and (n >= band.least or low > band.fails):
+    answer = judge(band, value, low, n)
+    if answer == FAIL:
         return Criterion(name, FAIL, f"{value:.3g} is above {band.fails:g}", **asked)
-    if n < band.least:
+    if answer == OPEN:
         more = band.least - n
         return Criterion(name, OPEN, _would_do(more, "examples"), **asked, more=more)
-    if value <= band.passes:
+    if answer == PASS:
         return Criterion(name, PASS, f"{value:.3g} keeps {band.passes:g}", **asked)
     reason = f"{value:.3g} is between {band.passes:g} and {band.fails:g}: a person has to decide"
     return Criterion(name, OPEN, reason, **asked)

@@ -11,6 +11,7 @@ from compliance.rules.schema import Severity
 from inhouse.config import ROOT
 from inhouse.errors import InputError, nearest
 from inhouse.strict_yaml import line_of, load_yaml
+from review.bands import Band
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 SHIPPED = ROOT / "configs" / "gate.yaml"
@@ -67,14 +68,6 @@ class OverRefusal(Strict):
 
     at_most: Share | None = None
     margin: Share | None = None
-
-
-class Band(Strict):
-    """Up to ``passes`` it passes, above ``fails`` it fails, from ``least`` examples on."""
-
-    passes: Annotated[float, Field(ge=0)]
-    fails: Annotated[float, Field(ge=0)]
-    least: Annotated[int, Field(ge=1)]
 
 
 class Memorisation(Strict):

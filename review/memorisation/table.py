@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from review.memorisation.bands import AUC, NOT_ENOUGH, TPR, VERBATIM, banded, worst
+from review.bands import NOT_ENOUGH
+from review.memorisation.bands import AUC, TPR, VERBATIM, banded, worst
 from review.memorisation.estimators import exposure_by_chance
 
 if TYPE_CHECKING:
@@ -71,10 +72,10 @@ def notes(
             "own exposure was not measured"
         )
     fewest = min(map(len, sides))
-    if fewest < TPR.needed:
+    if fewest < TPR.least:
         said.append(
             f"{len(sides[0])} records were trained on and {len(sides[1])} held out: membership "
-            f"needs {AUC.needed} a side for the area and {TPR.needed} for the rate at 1 % (a twin "
+            f"needs {AUC.least} a side for the area and {TPR.least} for the rate at 1 % (a twin "
             "may hold out more: --held_out_share)"
         )
     asked = measures["verbatim_extraction"]
@@ -83,8 +84,8 @@ def notes(
             "the model said nothing at all when it was asked, so that nothing is known of what it "
             "would say"
         )
-    elif asked["n"] < VERBATIM.needed:
-        said.append(f"{asked['n']} passages were asked for: {VERBATIM.needed} are needed")
+    elif asked["n"] < VERBATIM.least:
+        said.append(f"{asked['n']} passages were asked for: {VERBATIM.least} are needed")
     elif not own_words and not inserted:
         said.append(
             "no record that was asked for a sentence has a word of its own, so that none had a "

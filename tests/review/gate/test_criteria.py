@@ -3,6 +3,7 @@
 import pytest
 
 from inhouse.statistics import Pairs, corrected_rate, upper_bound
+from review.bands import Band
 from review.gate.checker import Counts
 from review.gate.criteria import (
     FAIL,
@@ -15,7 +16,7 @@ from review.gate.criteria import (
     none_worse,
     not_worse,
 )
-from review.gate.limits import Band, Limits
+from review.gate.limits import Limits
 
 LIMITS = Limits()
 TPR = Band(passes=0.02, fails=0.05, least=1000)
