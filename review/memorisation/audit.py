@@ -26,6 +26,8 @@ from inhouse.errors import InputError
 from inhouse.files import read_utf8, write_atomically, write_json
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from inhouse.models.load import Model
     from review.memorisation.extraction import Asked, Said
     from review.memorisation.members import Member, Trained
@@ -88,24 +90,18 @@ def main() -> None:
         table.show(json.loads(read_utf8(folder / "summary.json")))
         raise
 
-    from inhouse.models.folder import context_length, find_base, load_config
     from inhouse.models.load import load_tokenizer
-    from review.memorisation import extraction, measure
+    from review.memorisation import measure
 
     tokenizer = load_tokenizer(str(audited))
-    sides = split.split(trained, tokenizer)
-    canaries, inserted = find_canaries(named, trained, sides) if named else ([], False)
+    whole = split.split(trained, tokenizer)
+    canaries, inserted = find_canaries(named, trained, whole) if named else ([], False)
     known = {canary.key for canary in canaries}
-    own_sides = without(sides[0], known), without(sides[1], known)
-    members, held_out = (split.some(side, own.members, own.seed) for side in own_sides)
-    records = [member.record for side in own_sides for member in side]
-    chosen = split.some(own_sides[0], own.records, own.seed)
-    placed = [extraction.place(tokenizer, p) for p in extraction.of_records(chosen, records)]
-    context = context_length(load_config(find_base(str(audited))))
-    asked = [each for each in placed if each and extraction.fits(each, context)]
-    hidden = [extraction.place(tokenizer, extraction.of_canary(c)) for c in canaries]
-    secrets = check_placed(hidden, canaries)
-    print(table.plan(own_sides, members, held_out, asked, canaries, inserted))
+    sides = without(whole[0], known), without(whole[1], known)
+    members, held_out = (split.some(side, own.members, own.seed) for side in sides)
+    asked = passages(tokenizer, audited, sides, own)
+    secrets = code_words(tokenizer, canaries)
+    print(table.plan(sides, members, held_out, asked, canaries, inserted))
     if options.dry_run:
         return
 
@@ -122,7 +118,7 @@ def main() -> None:
         repeated = {canary.id: canary.repetitions for canary in canaries}
         measures |= measure.by_repetitions(used, said[: len(used)], repeated, inserted)
     own_words = sum(each.passage.own for each in asked)
-    summary = table.summarise(measures, own.model, own_sides, own_words, canaries, inserted)
+    summary = table.summarise(measures, own.model, sides, own_words, canaries, inserted)
     write_json(run.path("summary.json"), summary)
     write_atomically(run.path("extracted.jsonl"), extracted([*used, *asked], said))
     table.show(summary)
@@ -132,6 +128,24 @@ def main() -> None:
         metrics={"band": summary["band"]},
         next_command=f"read {run.path('summary.json')}",
     )
+
+
+def passages(
+    tokenizer: PreTrainedTokenizerBase,
+    audited: Path,
+    sides: tuple[list[Member], list[Member]],
+    own: MemorisationOptions,
+) -> list[Asked]:
+    """What records that were trained on are asked for, where the model has room for it."""
+    from inhouse.models.folder import context_length, find_base, load_config
+    from review.memorisation import extraction
+    from review.memorisation.members import some
+
+    records = [member.record for side in sides for member in side]
+    chosen = some(sides[0], own.records, own.seed)
+    placed = [extraction.place(tokenizer, p) for p in extraction.of_records(chosen, records)]
+    context = context_length(load_config(find_base(str(audited))))
+    return [each for each in placed if each and extraction.fits(each, context)]
 
 
 def load(folder: str | Path) -> Model:
@@ -184,12 +198,15 @@ def without(side: list[Member], known: set[str]) -> list[Member]:
     return [member for member in side if key_of(member.record.messages) not in known]
 
 
-def check_placed(placed: list[Asked | None], canaries: list[Canary]) -> list[Asked]:
+def code_words(tokenizer: PreTrainedTokenizerBase, canaries: list[Canary]) -> list[Asked]:
     """Every canary's code word among its tokens.
 
     Raises:
         InputError: the template does not write it as it stands.
     """
+    from review.memorisation import extraction
+
+    placed = [extraction.place(tokenizer, extraction.of_canary(canary)) for canary in canaries]
     lost = [c.id for each, c in zip(placed, canaries, strict=True) if each is None]
     if lost:
         raise InputError(

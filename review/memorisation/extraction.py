@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from inhouse import chat
 from inhouse.generation import sample
 from inhouse.records import Demonstration, Message, is_blank
-from review.memorisation.members import Member, replies
+from inhouse.training.demonstrations import replies
+from review.memorisation.members import Member
 from review.memorisation.secrets import Canary, key_of
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from compliance import gate
 from inhouse import run as runs
-from inhouse.chat import render
 from inhouse.errors import InputError
 from inhouse.files import describe_input
-from inhouse.records import Demonstration, Message
+from inhouse.records import Demonstration
 from inhouse.run.manifest import read_json
 from inhouse.training import data
 from inhouse.training.data import Columns
+from inhouse.training.demonstrations import columns, replies
 from review.memorisation.scoring import Text
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def split(
         vetoed = gate.veto(placed, source, replies, "demonstration", config["drop_findings"])
         gone = {entry["place"] for entry in vetoed}
         placed = [each for each in placed if each.place not in gone]
-    rows = data.render(tokenizer, placed, _columns, source)
+    rows = data.render(tokenizer, placed, columns, source)
     rows, _ = data.within_length(rows, config["max_length"], source, leave_out=True)
     by_place: dict[str, list[Columns]] = {}
     for row in rows:
@@ -95,20 +95,6 @@ def split(
             held_out = data.is_held_out(each.record.messages, config["held_out_share"])
             sides[held_out].append(Member(each.place, each.record, texts))
     return sides
-
-
-def _columns(tokenizer: PreTrainedTokenizerBase, record: Demonstration) -> list[Columns]:
-    made = render(tokenizer, record.messages)
-    return [{"input_ids": each.ids, "labels": each.labels} for each in made]
-
-
-def replies(record: Demonstration) -> list[tuple[Sequence[Message], str]]:
-    """Every assistant turn that was learned, with what it answers."""
-    return [
-        (record.messages[:at], turn.content)
-        for at, turn in enumerate(record.messages)
-        if turn.role == "assistant" and turn.train
-    ]
 
 
 def some(members: Sequence[Member], most: int, seed: int) -> list[Member]:

@@ -12,6 +12,7 @@ from inhouse.chat import render
 from inhouse.errors import InputError
 from inhouse.records import Demonstration
 from inhouse.training import data as rows_of
+from inhouse.training.demonstrations import columns
 from sft import prepare
 from sft.evaluate import read_probe
 
@@ -60,7 +61,7 @@ def test_the_best_checkpoint_is_kept_and_measured_by_topic_and_on_general_text(
     # What was saved has the losses that the metrics tell, record by record.
     saved = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     placed = rows_of.read(data, Demonstration)
-    rows = rows_of.render(tokenizer, placed, prepare.columns, str(data))
+    rows = rows_of.render(tokenizer, placed, columns, str(data))
     _, held_out = rows_of.split(rows, 0.5, str(data))
     by_topic: dict[str, list[tuple[float, int]]] = {}
     for row in held_out:

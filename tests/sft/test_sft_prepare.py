@@ -5,7 +5,7 @@ import pytest
 from inhouse.errors import InputError
 from inhouse.records import Demonstration
 from inhouse.training.data import Placed, Row, render, split, within_length
-from sft import prepare
+from inhouse.training.demonstrations import columns
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_nothing_to_train_on_is_refused(many):
 
 def test_a_row_holds_ids_and_labels_of_one_length(tokenizer, many):
     placed = [Placed(row.place, row.record) for row in many[:5]]
-    for made in render(tokenizer, placed, prepare.columns, "d.jsonl"):
+    for made in render(tokenizer, placed, columns, "d.jsonl"):
         row = made.columns
         assert set(row) == {"input_ids", "labels"}
         assert len(row["input_ids"]) == len(row["labels"])
