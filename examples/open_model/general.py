@@ -62,12 +62,14 @@ def main() -> None:
 
     tokenizer, model = load_tokenizer(folder), load_causal_lm(folder)
     stage_run.start()
-    asked = [SUBJECTS["asked"][0].format(subject) for subject in MEASURED]
-    asked += draw(random.Random(own.seed), own.conversations)
+    # Apart, so that how many conversations are asked for changes no text that is measured on.
+    told = answers(
+        model, tokenizer, [SUBJECTS["asked"][0].format(subject) for subject in MEASURED], own
+    )
+    texts = [{"text": text} for text in told if text]
+    asked = draw(random.Random(own.seed), own.conversations)
     said = answers(model, tokenizer, asked, own)
-    told = list(zip(asked, said, strict=True))
-    texts = [{"text": text} for _, text in told[: len(MEASURED)] if text]
-    conversations = [as_record(ask, text) for ask, text in told[len(MEASURED) :] if text]
+    conversations = [as_record(*each) for each in zip(asked, said, strict=True) if each[1]]
     for name, rows in (("texts", texts), ("conversations", conversations)):
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         write_atomically(stage_run.path(f"{name}.jsonl"), lines)
