@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 ROOT = Path(__file__).parents[2]
 LORA = ("--use_peft", "--lora_r", "4", "--lora_target_modules", "all-linear", "--lora_dropout", "0")
+SAID = [{"role": "assistant", "content": f"It is {word}."} for word in ("red", "big", "old", "new")]
 
 pytestmark = [
     pytest.mark.slow,
@@ -53,6 +54,30 @@ def uneven(demonstrations, write_lines, tmp_path):
         return write_lines(tmp_path / "uneven.jsonl", rows)
 
     return write
+
+
+def test_two_processes_hold_to_what_one_holds_to(run_stage, launched, words, write_lines, tmp_path):
+    # Conversations of one length: then two means are the mean of both. One process reads two of
+    # them at each update, or each of two processes one.
+    same = [{"messages": [{"role": "user", "content": "Hello"}, said]} for said in SAID]
+    general = write_lines(tmp_path / "general.jsonl", same)
+    shared = [
+        *(*words, "--held_out_share", "0", "--logging_steps", "1", "--optim", "sgd"),
+        *("--learning_rate", "0.1", "--max_steps", "3", "--retain_dataset", str(general)),
+        *("--retain_weight", "5"),
+    ]
+    size, read = "--per_device_train_batch_size", "--retain_batch_size"
+    one = run_stage("sft.train", *shared, size, "16", read, "2", "--run_dir", tmp_path / "one")
+    assert one.code == 0, one.err
+    two = launched("ddp", "sft", *shared, size, "8", read, "1", "--run_dir", str(tmp_path / "two"))
+    assert two.returncode == 0, two.stderr[-4000:]
+
+    folders = [tmp_path / name / "sft" for name in ("one", "two")]
+    told = [json.loads((folder / "metrics.json").read_text()) for folder in folders]
+    assert told[0]["retain_kl"] > 1e-6
+    before, after = (load_file(next(folder.glob("*.safetensors"))) for folder in folders)
+    for name, tensor in before.items():
+        assert torch.allclose(tensor, after[name], atol=1e-5), name
 
 
 @pytest.mark.parametrize(
