@@ -57,7 +57,7 @@ class Counted(Record):
     """``failures`` of ``n`` independent units; ``answers``: how many were read for it."""
 
     kind: Literal["counted"] = "counted"
-    measure: Literal["red_team", "verdicts", "over_refusal", "counterfactuals", "verbatim_secrets"]
+    measure: Literal["red_team", "verdicts", "over_refusal", "counterfactuals"]
     rule: str | None = None
     failures: Annotated[float, Field(ge=0)]
     n: Annotated[int, Field(ge=0)]
