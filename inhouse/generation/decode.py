@@ -114,7 +114,9 @@ def write(
     samples: int,
     max_new_tokens: int,
     temperature: float,
-    left: float = 0.0,
+    left: float,
+    *,
+    draw_for_ended: bool = False,
 ) -> list[list[int]]:
     """Sample token by token until every row has met a stop token or is full.
 
@@ -129,8 +131,9 @@ def write(
         samples: Answers to each prompt.
         max_new_tokens: Tokens an answer may have.
         temperature: 0 takes the likeliest token.
-        left: The share of rows still written, at which those that ended are taken out; at 0 they
-            write on, unread.
+        left: The share of rows still written, at which those that ended are taken out.
+        draw_for_ended: Whether random numbers are drawn for rows that were taken out, too: then
+            what the others draw does not depend on when that was.
 
     Returns:
         A row of token ids an answer, those of one prompt together. What stands behind a stop token
@@ -145,7 +148,9 @@ def write(
     ended = torch.zeros_like(places, dtype=torch.bool)
     written = mask.new_zeros(len(mask), max_new_tokens)
     for column in range(max_new_tokens):
-        tokens = _draw(logits[:, -1], temperature)
+        drawn_for = len(written) if draw_for_ended else len(places)
+        of = places if draw_for_ended else slice(None)
+        tokens = _draw(logits[:, -1], temperature, drawn_for, of)
         written[places, column] = tokens[:, 0]
         ended |= torch.isin(tokens[:, 0], ends)
         if ended.all() or column + 1 == max_new_tokens:
@@ -198,11 +203,19 @@ class Roomy(DynamicLayer):
         return buffer[..., :needed, :]
 
 
-def _draw(logits: torch.Tensor, temperature: float) -> torch.Tensor:
-    """One token a row from the softmax of ``logits / temperature``. Shape: (rows, 1)."""
+def _draw(
+    logits: torch.Tensor, temperature: float, rows: int, of: torch.Tensor | slice
+) -> torch.Tensor:
+    """One token a row from the softmax of ``logits / temperature``. Shape: (rows, 1).
+
+    As torch.multinomial draws: the word whose exponential clock, of the rate that is its
+    probability, rings first. Clocks are drawn for ``rows``; these are those ``of`` them.
+    """
     if temperature == 0:
         return logits.argmax(dim=-1, keepdim=True)
-    return torch.multinomial(torch.softmax(logits.float() / temperature, dim=-1), 1)
+    likely = torch.softmax(logits.float() / temperature, dim=-1)
+    clocks = likely.new_empty(rows, likely.shape[-1]).exponential_()
+    return (likely / clocks[of]).argmax(dim=-1, keepdim=True)
 
 
 def pad_left(rows: Sequence[list[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:

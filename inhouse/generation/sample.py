@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from inhouse.chat import said
 from inhouse.errors import InputError
-from inhouse.generation.decode import pad_left, read, write
+from inhouse.generation.decode import LEFT, pad_left, read, write
 from inhouse.models.folder import context_length
 from inhouse.special_tokens import stop_ids
 
@@ -69,7 +69,18 @@ def replies(
         ids, mask = pad_left([prompts[index] for index in batch], tokenizer.pad_token_id)
         ids, mask = ids.to(model.device), mask.to(model.device)
         cache, logits = read(model, ids, mask)
-        written = write(model, cache, logits, mask, stops, samples, max_new_tokens, temperature)
+        written = write(
+            model,
+            cache,
+            logits,
+            mask,
+            stops,
+            samples,
+            max_new_tokens,
+            temperature,
+            LEFT,
+            draw_for_ended=True,
+        )
         made = [_reply(tokenizer, tokens, set(stops)) for tokens in written]
         yield {index: made[at * samples : (at + 1) * samples] for at, index in enumerate(batch)}
     bar.close()

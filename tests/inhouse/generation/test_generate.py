@@ -8,7 +8,7 @@ import torch
 from transformers import GenerationConfig
 
 from inhouse.errors import InputError
-from inhouse.generation import sample
+from inhouse.generation import decode, sample
 from inhouse.generation.decode import ROOM, answers
 from inhouse.generation.sample import log_probabilities, pad_left
 from inhouse.models.load import load_causal_lm
@@ -96,6 +96,26 @@ def test_the_same_seed_gives_the_same_replies_and_another_gives_others(model, to
     assert replies(model, tokenizer, ids, seed=5, **settings) != one
     assert set(one) == set(range(7)) and {len(found) for found in one.values()} == {2}
     assert all(found[0].ids != found[1].ids for found in one.values())
+
+
+def test_a_row_draws_the_same_whenever_the_others_end(model, tokenizer, ids, monkeypatch):
+    often = [*range(0, model.config.vocab_size, 15), tokenizer.eos_token_id]
+    monkeypatch.setattr(model, "generation_config", GenerationConfig(eos_token_id=often))
+    settings = {"samples": 6, "max_new_tokens": 40, "batch_size": 4, "seed": 4}
+    found = replies(model, tokenizer, ids, **settings)
+    lengths = {len(reply.ids) for said in found.values() for reply in said}
+    assert len(lengths) > 10  # they end at many times
+    monkeypatch.setattr(sample, "LEFT", -1.0)  # none is ever taken out
+    assert replies(model, tokenizer, ids, **settings) == found
+
+
+def test_draws_are_those_of_multinomial():
+    logits = torch.randn(5, 300, generator=torch.Generator().manual_seed(3))
+    torch.manual_seed(8)
+    expected = [torch.multinomial(torch.softmax(logits / 0.7, -1), 1) for _ in range(20)]
+    torch.manual_seed(8)
+    drawn = [decode._draw(logits, 0.7, 5, slice(None)) for _ in range(20)]
+    assert torch.equal(torch.stack(drawn), torch.stack(expected))
 
 
 def test_going_on_gives_what_an_uninterrupted_run_gives(model, tokenizer, ids):
