@@ -1,161 +1,185 @@
-"""What each model is asked in a review, and what it says: checked, scored, and journalled.
-
-A round is a set of prompts that each model answers once. Every prompt becomes a question, which is
-the same for all models, but that one of them may be told more in its system turn.
-"""
+"""Every model answers the plan: checked, scored, and journalled batch by batch."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from compliance.rules.house_rules import HouseRules
-from inhouse import chat
-from inhouse.generation import sample
 from inhouse.generation.perplexity import perplexity, read_texts
 from inhouse.generation.sample import Reply, log_probabilities
 from inhouse.generation.score import Scorer
 from inhouse.judge import states_facts
 from inhouse.models.folder import context_length
-from inhouse.models.load import load_causal_lm, load_tokenizer
-from inhouse.records import Journal, Message, Output, Prompt, content_id, is_blank, plain
+from inhouse.models.shared import SharedModels
+from inhouse.records import Journal, Message, Output, is_blank
 from inhouse.run import Run
-from review.summary import HELD_OUT, PROMPTED, STORY, STORY_GREEDY
+from review.checked import approved_figures
+from review.general_ability import answering, lm_eval
+from review.general_ability.answering import Answered
+from review.panel import REFERENCE, Panel, Question, local
+from review.plan import ABILITY, Plan, Round, able, duration, words_of
+from review.progress import Progress
+from review.summary import HELD_OUT
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-TEMPERATURE = 1.0
-STORY_SAMPLES = 100  # at least, over all questions about the firm
+    from inhouse.models.load import Model
 
 
-class Round(NamedTuple):
-    """Prompts that each model answers once, with one seed; temperature 0 is greedy."""
+@dataclass(frozen=True)
+class Said:
+    """What all models said: to prompts, to general items, and how well they predict text."""
 
-    split: str
-    prompts: Sequence[Prompt]
-    seed: int
-    temperature: float = TEMPERATURE
-
-
-class Question(NamedTuple):
-    """A prompt as one model is asked it in a round.
-
-    ``ids`` are the tokens that every model is asked, ``given`` those that this one is: they differ
-    by what base_prompted is told. Shape: (tokens,) each.
-    """
-
-    output_id: str
-    record: Prompt
-    ids: list[int]
-    given: list[int]
-
-
-def plan(prompts: Sequence[Prompt], story: Sequence[Prompt], seeds: Sequence[int]) -> list[Round]:
-    """What every model is asked, in order."""
-    rounds = [Round(HELD_OUT, prompts, seed) for seed in seeds]
-    if story:
-        times = -(-STORY_SAMPLES // len(story))
-        rounds += [Round(STORY, story, seed) for seed in range(times)]
-        rounds.append(Round(STORY_GREEDY, story, 0, temperature=0.0))
-    return rounds
+    outputs: list[Output]
+    answered: list[Answered]
+    perplexity: dict[str, float]
 
 
 def answer_all(
     run: Run,
-    folders: dict[str, str | Path],
-    rounds: Sequence[Round],
-    told: dict[str, str],
-    rules: HouseRules,
-    max_new_tokens: int,
-    batch_size: int,
-) -> list[Output]:
-    """Let every model answer every round; what they said goes to ``outputs.jsonl`` batch by batch.
+    panel: Panel,
+    plan: Plan,
+    *,
+    general_text: str | None = None,
+    tasks: Sequence[str] = (),
+    task_folder: str | None = None,
+) -> Said:
+    """Let every model answer the whole plan; the run goes on where it stood.
 
-    Args:
-        run: goes on where it stood; its input ``reward``, if there is one, scores the answers.
-        folders: of the models, by name.
-        told: what a model is told beyond each prompt, by name.
+    What they say goes to ``outputs.jsonl``, their answers to items to ``ability.jsonl``. The tasks
+    of lm-eval, which says nothing until it has all answers, and the perplexity are done again.
     """
-    journal = Journal(run.path("outputs.jsonl"), Output)
-    done = {output.id for output in journal.records}
-    inputs = {entry["name"]: entry for entry in run.inputs}
-    scorer = Scorer(inputs["reward"]["path"]) if "reward" in inputs else None
-    tokenizer = load_tokenizer(str(folders["sft"]))
-    reference = load_causal_lm(str(folders["sft"]))
-    for name, folder in folders.items():
-        model = reference if name == "sft" else load_causal_lm(str(folder))
-        known = {"name": name, "hash": inputs[name]["sha256"][:12]}
-        for asked in rounds:
-            questions = ask(asked, known, tokenizer, told.get(name))
-            for batch in sample.replies(
-                model,
-                tokenizer,
-                [question.given for question in questions],
-                max_new_tokens=max_new_tokens,
-                temperature=asked.temperature,
-                seed=asked.seed,
-                batch_size=batch_size,
-                done={at for at, question in enumerate(questions) if question.output_id in done},
-                title=f"{name}, {asked.split}, seed {asked.seed}",
-            ):
-                said = [(questions[index], replies[0]) for index, replies in batch.items()]
-                drift = [0.0] * len(said)
-                if asked.split == HELD_OUT and name != "sft":
-                    drift = drift_from(reference, model, said, tokenizer.pad_token_id)
-                outputs = outputs_of(said, drift, asked, known, rules, scorer)
-                journal.append(output for output in outputs if output.id not in done)
-    return journal.finish()
+    outputs = Journal(run.path("outputs.jsonl"), Output)
+    ability = plan.items or tasks
+    items = Journal(run.path("ability.jsonl"), Answered) if ability else None
+    there = len(outputs.records) + (len(items.records) if items and not tasks else 0)
+    reward = next((entry["path"] for entry in run.inputs if entry["name"] == "reward"), None)
+    scorer = Scorer(reward) if reward else None
+    models = SharedModels(panel.folders, keep=REFERENCE)
+    found: dict[str, float] = {}
+    names = list(panel.folders)
+    with Progress(sum(plan.answers(names).values()), there) as progress:
+        for name in names:
+            for asked in plan.rounds:
+                progress.at(f"{name}, {words_of(asked.split)}")
+                answer_round(panel, models, name, asked, outputs, scorer, progress)
+            if name in able(names) and (items is not None or general_text):
+                progress.at(f"{name}, {words_of(ABILITY)}")
+                with models.use(name) as model:
+                    if items is not None:
+                        answer_items(panel, model, name, plan, items, progress)
+                        answer_tasks(panel, model, name, tasks, task_folder, items)
+                    if general_text:
+                        found[name] = perplexity_of(panel, model, general_text)
+                del model  # or its weights would stay while the next are loaded
+    return Said(outputs.finish(), items.finish() if items else [], found)
 
 
-def perplexities(folders: dict[str, str | Path], source: str) -> dict[str, float]:
-    """Each model's perplexity on general text; what one is told changes nothing of it.
+def estimate(panel: Panel, plan: Plan) -> str:
+    """How long the whole plan takes, by one batch that SFT answers: in words."""
+    names, asked = list(panel.folders), plan.rounds[0]
+    with SharedModels(panel.folders, keep=REFERENCE).use(REFERENCE) as model:
+        began = time.monotonic()
+        batch = next(local(panel, model)(panel.questions(asked, REFERENCE), asked, ()))
+        seconds = time.monotonic() - began
+    answers = sum(plan.answers(names).values())
+    return (
+        f"about {duration(seconds / len(batch) * answers)}, as {REFERENCE} answered {len(batch)} "
+        f"{words_of(asked.split)} prompts in {seconds:.1f} s here"
+    )
+
+
+def answer_round(
+    panel: Panel,
+    models: SharedModels,
+    name: str,
+    asked: Round,
+    journal: Journal[Output],
+    scorer: Scorer | None,
+    progress: Progress,
+) -> None:
+    """One model's answers to one round, without those that are in the journal already."""
+    before = {output.id for output in journal.records}
+    questions = panel.questions(asked, name)
+    done = {at for at, question in enumerate(questions) if question.output_id in before}
+    if len(done) == len(questions):
+        return
+    with models.use(name) as model:
+        for batch in local(panel, model)(questions, asked, done):
+            said = [(questions[at], reply) for at, reply in batch.items()]
+            drift: list[float | None] = [None] * len(said)
+            if asked.split == HELD_OUT:
+                drift = [*drift_from_reference(panel, models, name, said)]
+            outputs = outputs_of(said, drift, asked, panel.known(name), panel.rules, scorer)
+            new = [output for output in outputs if output.id not in before]
+            journal.append(new)
+            progress.add(len(new))
+
+
+def answer_items(
+    panel: Panel,
+    model: Model,
+    name: str,
+    plan: Plan,
+    journal: Journal[Answered],
+    progress: Progress,
+) -> None:
+    """One model's answers to the general items that it has not answered yet."""
+    known = panel.known(name)
+    done = {one.item for one in journal.records if one.model == known}
+    for batch in answering.answer(model, panel.tokenizer, plan.items, known, done=done, bars=False):
+        journal.append(batch)
+        progress.add(len(batch))
+
+
+def answer_tasks(
+    panel: Panel,
+    model: Model,
+    name: str,
+    tasks: Sequence[str],
+    task_folder: str | None,
+    journal: Journal[Answered],
+) -> None:
+    """One model's answers to lm-eval's tasks, without those that are in the journal already."""
+    if not tasks:
+        return
+    known = panel.known(name)
+    done = {one.item for one in journal.records if one.model == known}
+    answers = lm_eval.answer_tasks(model, panel.tokenizer, tasks, known, task_folder=task_folder)
+    journal.append(one for one in answers if one.item not in done)
+
+
+def perplexity_of(panel: Panel, model: Model, source: str) -> float:
+    """A model's perplexity on general text.
 
     Raises:
         InputError: the text cannot be read.
     """
-    tokenizer, found = load_tokenizer(str(folders["sft"])), dict[str, float]()
-    for name, folder in folders.items():
-        if name != PROMPTED:
-            model = load_causal_lm(str(folder))
-            texts = read_texts(tokenizer, source, context_length(model.config))
-            found[name] = perplexity(model, texts, tokenizer.pad_token_id)
-    return found
+    texts = read_texts(panel.tokenizer, source, context_length(model.config))
+    return perplexity(model, texts, panel.tokenizer.pad_token_id)
 
 
-def ask(
-    asked: Round, model: dict[str, str], tokenizer: PreTrainedTokenizerBase, told: str | None
-) -> list[Question]:
-    """A round's prompts as one model is asked them, with what it is ``told`` beyond them."""
-    questions = []
-    for record in asked.prompts:
-        name = (model["name"], model["hash"], asked.split, plain(record.prompt), asked.seed)
-        ids = chat.prompt_ids(tokenizer, record.prompt)
-        given = ids
-        if told is not None:
-            given = chat.prompt_ids(tokenizer, instructed(record.prompt, told))
-        questions.append(Question(content_id(*name), record, ids, given))
-    return questions
-
-
-def drift_from(
-    reference: PreTrainedModel,
-    model: PreTrainedModel,
-    said: Sequence[tuple[Question, Reply]],
-    pad_token_id: int,
+def drift_from_reference(
+    panel: Panel, models: SharedModels, name: str, said: Sequence[tuple[Question, Reply]]
 ) -> list[float]:
-    """log p(answer) of the model less that of the reference, in nats. Its mean estimates the KL."""
-    own = [(question.given, reply.ids) for question, reply in said]
-    theirs = [(question.ids, reply.ids) for question, reply in said]
-    policy = log_probabilities(model, own, pad_token_id=pad_token_id)
-    before = log_probabilities(reference, theirs, pad_token_id=pad_token_id)
+    """log p(answer) of the model less that of SFT, in nats. Its mean estimates the KL."""
+    if name == REFERENCE:
+        return [0.0] * len(said)
+    pad = panel.tokenizer.pad_token_id
+    with models.use(name) as model:
+        own = [(question.given, reply.ids) for question, reply in said]
+        policy = log_probabilities(model, own, pad_token_id=pad)
+    with models.use(REFERENCE) as reference:
+        theirs = [(question.ids, reply.ids) for question, reply in said]
+        before = log_probabilities(reference, theirs, pad_token_id=pad)
     return [p - q for p, q in zip(policy, before, strict=True)]
 
 
 def outputs_of(
     said: Sequence[tuple[Question, Reply]],
-    drift: Sequence[float],
+    drift: Sequence[float | None],
     asked: Round,
     model: dict[str, str],
     rules: HouseRules,
@@ -172,7 +196,11 @@ def outputs_of(
             response=reply.text,
             tokens=len(reply.ids),
             end_token=reply.ended,
-            findings=rules.check(question.record.prompt, reply.text),
+            findings=rules.check(
+                question.record.prompt,
+                reply.text,
+                facts=approved_figures(question.record.metadata),
+            ),
             reward=reward,
             facts_ok=states_facts(reply.text, question.record.facts),
             kl_to_sft=kl,
@@ -181,14 +209,6 @@ def outputs_of(
         )
         for (question, reply), reward, kl in zip(said, rewards, drift, strict=True)
     ]
-
-
-def instructed(prompt: Sequence[Message], told: str) -> list[Message]:
-    """The prompt with ``told`` above its system turn, or as its system turn where it has none."""
-    first, *others = prompt
-    if first.role != "system":
-        return [Message(role="system", content=told), *prompt]
-    return [Message(role="system", content=f"{told}\n\n{first.content}"), *others]
 
 
 def score(
@@ -204,8 +224,3 @@ def score(
         for at, value in zip(spoken, scorer.score([texts[at] for at in spoken]), strict=True):
             parts[at] = {"learned": value}
     return parts
-
-
-def tokens_of(text: str, folder: str) -> int:
-    """Tokens that a text takes in a prompt."""
-    return len(load_tokenizer(folder)(text, add_special_tokens=False).input_ids)
