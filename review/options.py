@@ -74,11 +74,6 @@ class RedTeamOptions:
         None, "Counterfactual pairs of each trait: the first ones; else all."
     )
 
-    def __post_init__(self) -> None:
-        for name in ("red_team_seeds", "mutations", "seeds_per_rule", "pairs_per_trait"):
-            if not self.red_team and getattr(self, name) is not None:
-                raise ValueError(f"{name} is given, and red_team is false: take one out")
-
 
 @dataclass
 class AbilityOptions:

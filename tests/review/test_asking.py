@@ -125,7 +125,6 @@ def test_without_the_base_general_ability_is_not_asked_and_that_is_said(run_stag
     [
         (["--mutations", "rol_play"], ["no mutation 'rol_play'", "did you mean role_play"]),
         (["--seeds_per_rule", "0"], ["seeds_per_rule is 0"]),
-        (["--red_team", "false"], ["mutations is given, and red_team is false"]),
         (["--ability", "-1"], ["ability is -1"]),
         (["--lm_eval_folder", "."], ["name tasks of it with lm_eval_tasks"]),
         (["--red_team_seeds", "none.yaml"], ["none.yaml"]),
