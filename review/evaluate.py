@@ -33,9 +33,9 @@ from review.options import PROMPTED, AbilityOptions, RedTeamOptions, ReviewOptio
 if TYPE_CHECKING:
     from compliance.rules.house_rules import HouseRules
     from inhouse.judge import Judge
-    from review.answer import Said
-    from review.panel import Panel
-    from review.plan import Plan
+    from review.asking.answer import Said
+    from review.asking.panel import Panel
+    from review.asking.plan import Plan
 
 STAGE = Stage(
     "review",
@@ -67,8 +67,8 @@ def main() -> None:
         raise
 
     from compliance.rules import house_rules
-    from review import answer, panel
-    from review import plan as planning
+    from review.asking import answer, panel
+    from review.asking import plan as planning
     from review.report import render_report
 
     rules = house_rules.load(own.house_rules)
@@ -149,7 +149,7 @@ def make_plan(
     Raises:
         InputError: a file that does not hold, a prompt twice, a setting that names nothing.
     """
-    from review import plan as planning
+    from review.asking import plan as planning
     from review.general_ability import lm_eval
 
     if ability.lm_eval_tasks:
@@ -167,8 +167,9 @@ def count(
     said: Said, asked: Panel, plan: Plan, own: ReviewOptions, judge: Judge | None
 ) -> dict[str, Any]:
     """``summary.json``: the rates of what was asked, and the evidence for the gate."""
-    from review import evidence, panel, summary
-    from review import plan as planning
+    from review import evidence, summary
+    from review.asking import panel
+    from review.asking import plan as planning
     from review.gate import checker
     from review.red_team import summary as tempted
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from review.plan import left_out
+from review.asking.plan import left_out
 
 Row = tuple[str, list[str]]
 MEASURES = ("any_violation", "tone_violation", "helpful", "end_token")

@@ -51,13 +51,14 @@ class SharedModels:
             if around:
                 self._switch(model, around[-1])
 
-    def _switch(self, model: Any, name: str) -> None:
+    def _switch(self, model: Model, name: str) -> None:
         if isinstance(model, PeftModel):
+            layers: Any = model.base_model
             if is_adapter(self._folders[name]):
-                model.base_model.enable_adapter_layers()
+                layers.enable_adapter_layers()
                 model.set_adapter(name, inference_mode=True)
             else:
-                model.base_model.disable_adapter_layers()
+                layers.disable_adapter_layers()
 
     def _load(self, weights: str) -> Model:
         """The weights, with every adapter that stands on them; loaded if they are not."""

@@ -10,9 +10,9 @@ from compliance.rules.house_rules import load
 from inhouse.errors import InputError
 from inhouse.judge import find_judge, states_facts
 from inhouse.records import Finding, Message, Output, read
-from review.answer import score
+from review.asking.answer import score
+from review.asking.panel import instructed
 from review.evaluate import model_folders
-from review.panel import instructed
 from review.summary import helpful, summarise
 from review.table import print_table
 

@@ -7,7 +7,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from review.plan import duration
+from review.asking.plan import duration
 
 
 class Progress:

@@ -20,9 +20,9 @@ from inhouse.generation.sample import Reply
 from inhouse.models.folder import context_length, find_base, load_config
 from inhouse.models.load import load_tokenizer
 from inhouse.records import Message, Prompt, content_id, plain
+from review.asking.plan import ABILITY, Plan, Round, words_of
 from review.general_ability.answering import MAX_NEW_TOKENS
 from review.general_ability.items import Item
-from review.plan import ABILITY, Plan, Round, words_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -16,12 +16,12 @@ from inhouse.models.folder import context_length
 from inhouse.models.shared import SharedModels
 from inhouse.records import Journal, Message, Output, is_blank
 from inhouse.run import Run
+from review.asking.panel import REFERENCE, Panel, Question, local
+from review.asking.plan import ABILITY, Plan, Round, able, duration, words_of
+from review.asking.progress import Progress
 from review.checked import approved_figures
 from review.general_ability import answering, lm_eval
 from review.general_ability.answering import Answered
-from review.panel import REFERENCE, Panel, Question, local
-from review.plan import ABILITY, Plan, Round, able, duration, words_of
-from review.progress import Progress
 from review.summary import HELD_OUT
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from inhouse.models.load import load_causal_lm, save_model
 from inhouse.records import Output, read
 from review.general_ability.answering import Answered
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RULES = ROOT / "configs" / "house" / "asdfg.yaml"
 REVIEW = "review.evaluate"
 QUICK = ("--house_rules", RULES, "--max_new_tokens", "6", "--batch_size", "4", "--ability", "4")

@@ -9,12 +9,12 @@ import pytest
 from compliance.rules.house_rules import load
 from inhouse.errors import InputError
 from inhouse.records import Message, Prompt
+from review.asking.plan import describe, duration, make, spread
+from review.asking.progress import Progress
 from review.general_ability.items import read_items
 from review.options import RedTeamOptions
-from review.plan import describe, duration, make, spread
-from review.progress import Progress
 
-HOUSE = Path(__file__).parents[2] / "configs" / "house"
+HOUSE = Path(__file__).parents[3] / "configs" / "house"
 MODELS = ("base", "base_prompted", "sft", "dpo")
 
 
@@ -97,7 +97,9 @@ def test_a_duration_is_told_in_its_unit(seconds, shown):
 
 def test_the_bar_counts_the_whole_plan_and_tells_the_time_left(monkeypatch):
     clock = iter([100.0, 160.0])
-    monkeypatch.setattr("review.progress.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(
+        "review.asking.progress.time", SimpleNamespace(monotonic=lambda: next(clock))
+    )
     with Progress(9000, done=1000) as bar:
         bar.at("dpo, red team")
         assert bar.line() == "dpo, red team, 1,000 of 9,000"  # nothing of this process's own yet
