@@ -153,6 +153,10 @@ def make_plan(
     from review.general_ability import lm_eval
 
     if ability.lm_eval_tasks:
+        if "base" not in names:
+            raise InputError(
+                "lm_eval_tasks are compared with the base's answers: add base to models"
+            )
         lm_eval.check_tasks(ability.lm_eval_tasks, ability.lm_eval_folder)
     prompts = [record for source in sources for record in read(source, Prompt)[: own.limit]]
     check_distinct(prompts, ", ".join(sources))

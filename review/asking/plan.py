@@ -21,6 +21,7 @@ from review.summary import HELD_OUT, STORY, STORY_GREEDY
 
 TEMPERATURE = 1.0
 STORY_SAMPLES = 100  # at least, over all questions about the firm
+NAMED = 6  # rules of which no seed is asked; all of them stand in the summary
 ABILITY = "general_ability"  # of items; not a split of outputs
 
 
@@ -161,9 +162,12 @@ def left_out(known: dict[str, Any] | None) -> list[str]:
     if known is None:
         return []
     lines = []
-    if known["left_out"]:
-        those = ", ".join(f"{rule} ({n})" for rule, n in known["left_out"].items())
-        lines.append(f"seeds of rules that this house does not have, not asked: {those}")
+    if others := [f"{rule} ({n})" for rule, n in known["left_out"].items()]:
+        more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+        lines.append(
+            f"not asked, as this house does not have the rule: seeds and pairs of "
+            f"{', '.join(others[:NAMED])}{more}"
+        )
     if known["without_seeds"]:
         lines.append(f"rules that nothing tempts to break: {', '.join(known['without_seeds'])}")
     for rule, why in known["not_checked"].items():

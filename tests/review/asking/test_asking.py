@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from inhouse.models.load import load_causal_lm, save_model
 from inhouse.records import Output, read
+from review.general_ability import lm_eval
 from review.general_ability.answering import Answered
 
 ROOT = Path(__file__).parents[3]
@@ -89,7 +90,12 @@ def test_every_model_is_asked_all_of_it(run_stage, campaign, own, prompts):
         *(("counted", name) for name in ("red_team", "over_refusal", "counterfactuals")),
         *(("paired", name) for name in ("over_refusal", "general_ability")),
     }
-    for said in ("seeds that succeed", "over-refusal", "general ability", "not asked: "):
+    for said in (
+        "seeds that succeed",
+        "over-refusal",
+        "general ability",
+        "not asked, as this house",
+    ):
         assert said in ended.out, ended.out
 
     gated = run_stage("review.gate.__main__", "--run_dir", campaign)
@@ -120,6 +126,29 @@ def test_without_the_base_general_ability_is_not_asked_and_that_is_said(run_stag
     assert "red_team" not in summary_of(campaign)
 
 
+def test_tasks_and_general_text_stand_beside_the_suites_own_questions(
+    run_stage, campaign, write_lines, tmp_path, monkeypatch
+):
+    def answers(model, tokenizer, tasks, known, task_folder):
+        right = known["name"] == "base"
+        return [
+            Answered(item=f"{tasks[0]}/{n}", kind=tasks[0], model=known, correct=right, said="")
+            for n in range(2)
+        ]
+
+    monkeypatch.setattr(lm_eval, "check_tasks", lambda tasks, folder: None)
+    monkeypatch.setattr(lm_eval, "answer_tasks", answers)
+    text = write_lines(tmp_path / "text.jsonl", [{"text": "What is fee 3? It is 3% a year."}])
+    words = (*QUICK, "--red_team", "false", "--lm_eval_tasks", "arc", "--general_text", text)
+    ended = run_stage(REVIEW, *words, "--run_dir", campaign)
+    assert ended.code == 0 and "and of lm-eval arc, of 3 models" in ended.out, ended.err
+    summary = summary_of(campaign)
+    found = summary["general_ability"]["dpo"]
+    assert (found["all"]["n"], found["arc"]["n"], found["arc"]["lost"]) == (6, 2, 2)
+    assert set(summary["general_perplexity"]) == {"base", "sft", "dpo"}
+    assert len(set(summary["general_perplexity"].values())) == 3
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
@@ -128,6 +157,7 @@ def test_without_the_base_general_ability_is_not_asked_and_that_is_said(run_stag
         (["--ability", "-1"], ["ability is -1"]),
         (["--lm_eval_folder", "."], ["name tasks of it with lm_eval_tasks"]),
         (["--red_team_seeds", "none.yaml"], ["none.yaml"]),
+        (["--models", "sft", "dpo", "--lm_eval_tasks", "arc"], ["add base to models"]),
         (["--max_new_tokens", "500"], ["base, held out: the longest of 6 prompts", "512"]),
     ],
 )

@@ -62,8 +62,10 @@ def test_seeds_of_rules_that_a_house_does_not_have_are_named(asdfg):
     plan = make(asked("x"), [], [0], asdfg, RedTeamOptions(seeds_per_rule=1), 0)
     assert plan.as_json()["left_out"]["CRYP-01"] > 0
     lines = "\n".join(describe(plan, MODELS, ["arc_easy"]))
-    assert "seeds of rules that this house does not have, not asked:" in lines
-    assert "CRYP-01" in lines and "of lm-eval arc_easy" in lines
+    assert (
+        "not asked, as this house does not have the rule: seeds and pairs of MNPI-01 (8)" in lines
+    )
+    assert "and 16 more" in lines and "of lm-eval arc_easy" in lines
 
 
 def test_without_the_red_team_there_are_no_attacks(asdfg):
