@@ -70,14 +70,15 @@ def _over_refusal(
     counted = Counted(
         measure="over_refusal", failures=sum(own.values()), n=len(own), model=name, hash=digest
     )
-    before = twins.get("sft", {})
-    if name == "sft" or not before:
+    against = "base" if name == "sft" else "sft"  # as the gate has it
+    before = twins.get(against, {})
+    if name.startswith("base") or not before:
         return [counted]
     less = [before[seed] - share for seed, share in own.items()]  # refused less often: gained
     gained, lost = sum(max(0.0, by) for by in less), sum(max(0.0, -by) for by in less)
     beside = Paired(
         measure="over_refusal",
-        against="sft",
+        against=against,
         gained=gained,
         lost=lost,
         n=len(own),

@@ -80,6 +80,13 @@ def test_a_model_that_refuses_everything_keeps_the_rules_and_fails(campaign, ask
     assert found["over-refusal"]["answer"] == found["over-refusal against sft"]["answer"] == "fail"
 
 
+def test_sft_is_set_beside_the_base_and_others_beside_sft(asked, rules):
+    outputs = [each for name in HASHES for each in answers(asked, name, well)]
+    found = records(outputs, [], HASHES, rules, 0)
+    beside = {(e["model"], e["against"]) for e in found if e["kind"] == "paired"}
+    assert beside == {("sft", "base"), ("dpo", "sft")}
+
+
 def test_a_rule_without_a_single_seed_is_no_pass(campaign, asked, rules):
     without = [prompt for prompt in asked if prompt.metadata["rule"] != "FEE-01"]
     found = gate_of(campaign, without, well, rules)["red team: FEE-01"]
