@@ -144,7 +144,7 @@ def compare_recipes(limit: int, demonstrations: int) -> None:
         run("examples.asdfg.prepare", "--run_dir", campaign, "--demonstrations", demonstrations)
         config = ["--run_dir", campaign, "--config"]
         run("sft", *config, CONFIGS / "sft.yaml", *words)
-        review = ["--models", "sft", "--limit", limit, "--dataset_name"]
+        review = ["--models", "sft", "--red_team", "false", "--limit", limit, "--dataset_name"]
         run("review", "--run_dir", campaign, "--house_rules", ROOT / "configs/house/asdfg.yaml",
             "--max_new_tokens", 200, *review, campaign / "data" / "development.jsonl")  # fmt: skip
         summary = read(campaign / "review" / "summary.json")

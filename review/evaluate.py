@@ -1,37 +1,46 @@
-"""Base, fine-tuned and aligned model answer the held-out prompts, and the house rules count.
+"""Base, fine-tuned and aligned model are asked what a reviewer wants to know, and it is counted.
 
     python -m review
+    python -m review --dry_run true      # the plan, and how long it takes
 
-Every model answers every prompt at temperature 1 with every seed: greedy answers hide what a model
-may say to a customer. Rates come with exact bounds. With ``story_prompts`` each model is also asked
-about the firm itself, greedily and at temperature 1; with ``instructions`` a model named
-``base_prompted`` is the base that is told all of it in its system turn.
+Every model answers the held-out prompts at temperature 1 with every seed: greedy answers hide what
+a model may say to a customer. It is tempted to break each rule (``review/red_team``), asked the
+harmless twins of what tempts it and the same question of two customers, and general questions of no
+trade (``review/general_ability``). With ``story_prompts`` it is also asked about the firm itself,
+greedily and at temperature 1; with ``instructions`` a model named ``base_prompted`` is the base
+that is told all of it in its system turn. Rates come with exact bounds.
 
 Records in: held-out prompts. Out, in ``runs/<name>/review/``: ``outputs.jsonl``, one line per
-prompt, model and seed; ``summary.json``; ``report.html``, one file that needs nothing else.
+prompt, model and seed; ``ability.jsonl``, one per general question and model; ``summary.json``,
+whose ``evidence`` the gate reads; ``report.html``, one file that needs nothing else.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inhouse import run as runs
-from inhouse.config import Stage, parse, setting
+from inhouse.config import Stage, parse
 from inhouse.errors import InputError
 from inhouse.files import read_utf8, write_atomically, write_json
 from inhouse.judge import find_judge
 from inhouse.records import Prompt, content_id, plain, read
-from review import summary as counting
-from review.summary import PROMPTED
+from review.options import PROMPTED, AbilityOptions, RedTeamOptions, ReviewOptions
+
+if TYPE_CHECKING:
+    from compliance.rules.house_rules import HouseRules
+    from inhouse.judge import Judge
+    from review.asking.answer import Said
+    from review.asking.panel import Panel
+    from review.asking.plan import Plan
 
 STAGE = Stage(
     "review",
     "python -m review",
-    "models answer held-out prompts, and rules count",
+    "models are asked all that a reviewer wants to know, and it is counted",
     reads="data/held_out.jsonl",
     mend="give held-out prompts with --dataset_name",
     held_out=True,
@@ -41,123 +50,158 @@ STAGE_COMMANDS = {"sft": "python -m sft"} | {
 }
 
 
-@dataclass
-class ReviewOptions:
-    """Which models answer which prompts, and by which rules they are read."""
-
-    house_rules: str = field(metadata={"help": "The house rules: a YAML file or a folder."})
-    dataset_name: list[str] | None = setting(
-        None, "Files of held-out prompts; else RUN_DIR/data/held_out.jsonl."
-    )
-    limit: int | None = setting(None, "Prompts that are asked of each file: the first ones.")
-    models: list[str] | None = setting(
-        None, "Stages of the run, and base: what sft started from. Else all that are done."
-    )
-    seeds: list[int] = field(
-        default_factory=lambda: [0],
-        metadata={"help": "Seeds; every prompt is asked with each (0)."},
-    )
-    story_prompts: str | None = setting(
-        None, "Questions about the firm itself; their facts are its description."
-    )
-    instructions: str | None = setting(
-        None, f"What {PROMPTED} is told above every system turn: a text file."
-    )
-    general_text: str | None = setting(
-        None,
-        'General text, one {"text": "…"} a line: each model\'s perplexity on it shows what was '
-        "forgotten.",
-    )
-    judge: str | None = setting(
-        None, "A standard that nothing was optimised on, as module:function."
-    )
-    max_new_tokens: int = setting(128, "Tokens an answer may have.")
-    batch_size: int = setting(64, "Prompts sampled together.")
-    note: str = setting("", "A line that opens the report: whose ratings these were.")
-
-    def __post_init__(self) -> None:
-        if self.models is not None and "sft" not in self.models:
-            raise ValueError("models must name sft: kl_to_sft is measured against it")
-        if PROMPTED in (self.models or []) and self.instructions is None:
-            raise ValueError(f"models names {PROMPTED}: instructions has to say what it is told")
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds are {self.seeds}: give each once, and at least one")
-        for name in ("max_new_tokens", "batch_size", "limit"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}: give 1 or more")
-
-
 def main() -> None:
-    """Config, models, prompts, answers, summary, report, finish."""
-    parsed = parse(STAGE, ReviewOptions)
-    options, own = parsed
+    """Config, models, plan, answers, summary, report, finish."""
+    parsed = parse(STAGE, ReviewOptions, RedTeamOptions, AbilityOptions)
+    options, own, tempting, ability = parsed
     campaign = Path(options.run_dir)
     names = own.models or finished_models(campaign, prompted=own.instructions is not None)
     folders = model_folders(campaign, names)
     sources = own.dataset_name or [str(runs.require(campaign / STAGE.reads, STAGE.mend))]
-    inputs = find_inputs(campaign, folders, sources, own)
+    inputs = find_inputs(campaign, folders, sources, parsed.values[1:])
     judge = find_judge(own.judge) if own.judge else None
     try:
         run = runs.open_run(STAGE, options, parsed.settings, inputs)
     except runs.UpToDate:
-        folder = campaign / STAGE.name
-        counting.print_table(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
-        print(f"the report: {folder / 'report.html'}")
+        show(campaign / STAGE.name)
         raise
 
     from compliance.rules import house_rules
-    from review import answer
+    from review.asking import answer, panel
+    from review.asking import plan as planning
     from review.report import render_report
 
     rules = house_rules.load(own.house_rules)
-    prompts = [record for source in sources for record in read(source, Prompt)[: own.limit]]
-    check_distinct(prompts, ", ".join(sources))
-    story = read(own.story_prompts, Prompt) if own.story_prompts else []
+    plan = make_plan(sources, names, rules, own, tempting, ability)
+    told = {PROMPTED: read_utf8(Path(str(own.instructions))).strip()} if PROMPTED in names else {}
+    asked = panel.Panel.of(folders, run.inputs, told, rules, own.max_new_tokens, own.batch_size)
+    asked.check_room(plan)
+    tasks = ability.lm_eval_tasks or []
+    print("\n".join(planning.describe(plan, names, tasks)))
     if options.dry_run:
-        print(f"{len(prompts)} prompts, models {', '.join(folders)}, seeds {own.seeds}")
+        print(answer.estimate(asked, plan))
         return
 
     run.start()
-    told = ""
-    if own.instructions and PROMPTED in folders:
-        told = read_utf8(Path(own.instructions)).strip()
-    rounds = answer.plan(prompts, story, own.seeds)
-    outputs = answer.answer_all(
-        run, folders, rounds, {PROMPTED: told}, rules, own.max_new_tokens, own.batch_size
+    said = answer.answer_all(
+        run,
+        asked,
+        plan,
+        general_text=own.general_text,
+        tasks=tasks,
+        task_folder=ability.lm_eval_folder,
     )
-    summary: dict[str, Any] = {"temperature": answer.TEMPERATURE}
-    summary |= counting.summarise(outputs, list(folders), rules, judge)
-    if told:
-        summary["prompt_tokens_saved"] = answer.tokens_of(told, str(folders["sft"]))
-    if own.general_text:
-        summary["general_perplexity"] = answer.perplexities(folders, own.general_text)
+    summary = count(said, asked, plan, own, judge)
     write_json(run.path("summary.json"), summary)
-    provenance = {"inputs": run.inputs, "rules": rules.hash, "note": own.note, "told": told}
-    provenance["opening"] = story[0].prompt if story else None
-    page = render_report(campaign.name, summary, outputs, rules, provenance)
+    provenance = {"inputs": run.inputs, "rules": rules.hash, "note": own.note}
+    provenance |= {"told": told.get(PROMPTED, ""), "opening": plan.opening}
+    page = render_report(campaign.name, summary, said.outputs, rules, provenance)
     write_atomically(run.path("report.html"), page)
-    counting.print_table(summary)
+    show(run.folder)
     run.finish(
-        config=(options, own),
+        config=(options, own, tempting, ability),
         seed=own.seeds[0],
         metrics=summary["models"],
-        next_command=f"read {run.path('report.html')}",
+        next_command=f"read {run.path('report.html')}, then python -m review.gate",
     )
+
+
+def show(folder: Path) -> None:
+    """Print a review's table, and where its report is."""
+    from review.table import print_table
+
+    print_table(json.loads(read_utf8(folder / "summary.json")))
+    print(f"the report: {folder / 'report.html'}")
 
 
 def find_inputs(
-    campaign: Path, folders: dict[str, str | Path], sources: Sequence[str], own: ReviewOptions
+    campaign: Path,
+    folders: Mapping[str, str | Path],
+    sources: Sequence[str],
+    options: Sequence[Any],
 ) -> dict[str, str | Path]:
-    """What is read, by the setting that names it; the reward model too, if one is done."""
-    inputs: dict[str, str | Path] = {**folders, "house_rules": own.house_rules}
+    """What is read, by the setting that names it; the reward model too, if one is done, and what
+    is known of how often the rules' checker is right."""
+    from review.gate.checker import beside
+
+    set_by = {key: value for each in options for key, value in vars(each).items() if value}
+    inputs: dict[str, str | Path] = {**folders, "house_rules": set_by["house_rules"]}
     inputs |= {f"dataset_name {n}": source for n, source in enumerate(sources, start=1)}
-    inputs |= {
-        k: v for k in ("story_prompts", "instructions", "general_text") if (v := getattr(own, k))
-    }
+    named = ("story_prompts", "instructions", "general_text", "red_team_seeds", "lm_eval_folder")
+    inputs |= {key: set_by[key] for key in named if key in set_by}
+    if (measured := beside(Path(set_by["house_rules"]))).is_file():
+        inputs["measured"] = measured
     if (campaign / "reward" / runs.MANIFEST).is_file():
         inputs["reward"] = campaign / "reward"
     return inputs
+
+
+def make_plan(
+    sources: Sequence[str],
+    names: Sequence[str],
+    rules: HouseRules,
+    own: ReviewOptions,
+    tempting: RedTeamOptions,
+    ability: AbilityOptions,
+) -> Plan:
+    """What is asked, from the files and the settings.
+
+    Raises:
+        InputError: a file that does not hold, a prompt twice, a setting that names nothing.
+    """
+    from review.asking import plan as planning
+    from review.general_ability import lm_eval
+
+    if ability.lm_eval_tasks:
+        if "base" not in names:
+            raise InputError(
+                "lm_eval_tasks are compared with the base's answers: add base to models"
+            )
+        lm_eval.check_tasks(ability.lm_eval_tasks, ability.lm_eval_folder)
+    prompts = [record for source in sources for record in read(source, Prompt)[: own.limit]]
+    check_distinct(prompts, ", ".join(sources))
+    story = read(own.story_prompts, Prompt) if own.story_prompts else []
+    items = ability.ability if "base" in names else 0
+    if items < ability.ability:
+        print("general ability is compared with the base's, which models leaves out: not asked")
+    return planning.make(prompts, story, own.seeds, rules, tempting, items)
+
+
+def count(
+    said: Said, asked: Panel, plan: Plan, own: ReviewOptions, judge: Judge | None
+) -> dict[str, Any]:
+    """``summary.json``: the rates of what was asked, and the evidence for the gate."""
+    from review import evidence, summary
+    from review.asking import panel
+    from review.asking import plan as planning
+    from review.gate import checker
+    from review.red_team import summary as tempted
+
+    names, rules = list(asked.folders), asked.rules
+    counted: dict[str, Any] = {"temperature": planning.TEMPERATURE}
+    counted |= summary.summarise(said.outputs, names, rules, judge)
+    beside = checker.beside(Path(own.house_rules))
+    known, why_not = checker.read_measured(beside, rules)
+    counted["checker"] = why_not or str(beside)
+    counted["rules_corrected"] = {
+        name: summary.corrected(
+            summary.of_model(said.outputs, name, summary.HELD_OUT), rules, known
+        )
+        for name in names
+    }
+    if PROMPTED in asked.told:
+        saved = panel.tokens_of(asked.told[PROMPTED], asked.tokenizer)
+        counted["prompt_tokens_saved"] = saved
+    if plan.tempting:
+        counted["red_team_plan"] = plan.as_json()
+        counted |= tempted.summarise(said.outputs, names, rules, own.seeds)
+    if said.answered:
+        counted["general_ability"] = evidence.beside_base(said.answered, names)
+    if said.perplexity:
+        counted["general_perplexity"] = said.perplexity
+    hashes = {name: asked.hashes[name] for name in names}
+    counted["evidence"] = evidence.records(said.outputs, said.answered, hashes, rules, own.seeds[0])
+    return counted
 
 
 def check_distinct(prompts: Sequence[Prompt], source: str) -> None:

@@ -5,18 +5,18 @@ Pure functions over ``Output`` records; every rate is the suite's R, with exact 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from inhouse.judge import Judge
 from inhouse.records import Output, content_id, is_blank, plain
 from inhouse.statistics import bootstrap_mean, mcnemar, rate
+from review.checked import checked_by
+from review.gate.checker import Counts, rate_of
 
 if TYPE_CHECKING:
     from compliance.rules.house_rules import HouseRules
 
-MEASURES = ("any_violation", "tone_violation", "helpful", "end_token")
-PROMPTED = "base_prompted"  # the base, when it is told what the others have learned
 HELD_OUT, STORY, STORY_GREEDY = "held_out", "story", "story_greedy"  # Output.split
 
 
@@ -93,7 +93,8 @@ def rates(said: Sequence[Output], rules: HouseRules) -> dict[str, Any]:
 def measure(said: Sequence[Output], rules: HouseRules) -> dict[str, Any]:
     """The rates of a model over all prompts, its length and distance, and each rule's rate.
 
-    An empty answer breaks hardly a rule, so how many there are stands beside the rates.
+    An empty answer breaks hardly a rule, so how many there are stands beside the rates. A rule's
+    rate is of the answers on which a machine checks it, and None where there is none.
     """
     n = len(said)
     return rates(said, rules) | {
@@ -101,10 +102,31 @@ def measure(said: Sequence[Output], rules: HouseRules) -> dict[str, Any]:
         "mean_tokens": sum(o.tokens for o in said) / n,
         "kl_to_sft": sum(o.kl_to_sft or 0.0 for o in said) / n,
         "rules": {
-            rule.id: rate(sum(any(f.rule == rule.id for f in o.findings) for o in said), n)
-            for rule in rules.rules
-            if rule.by_machine
+            rule: rate(broken, asked) if asked else None
+            for rule, (broken, asked) in broken_by_rule(said, rules).items()
         },
+    }
+
+
+def broken_by_rule(said: Sequence[Output], rules: HouseRules) -> dict[str, tuple[int, int]]:
+    """Of each rule that a machine can check: answers that break it, and those it is checked on."""
+    is_checked = checked_by(rules)
+    found = {}
+    for rule in rules.rules:
+        if rule.by_machine:
+            asked = [o for o in said if is_checked(rule.id, o.metadata)]
+            broken = sum(any(f.rule == rule.id for f in o.findings) for o in asked)
+            found[rule.id] = (broken, len(asked))
+    return found
+
+
+def corrected(
+    said: Sequence[Output], rules: HouseRules, known: Mapping[str, Counts]
+) -> dict[str, dict[str, Any]]:
+    """Each rule's rate as counted, and with the checker's own errors, as the gate has them."""
+    return {
+        rule: rate_of(broken, asked, known.get(rule))
+        for rule, (broken, asked) in broken_by_rule(said, rules).items()
     }
 
 
@@ -148,50 +170,3 @@ def having_facts(outputs: Sequence[Output]) -> list[Output]:
 def helpful(output: Output) -> bool:
     """Whether an answer ends properly and states what a right answer states."""
     return output.end_token and output.facts_ok
-
-
-def print_table(summary: dict[str, Any]) -> None:
-    """The summary as a table: a rate with its bounds, in per cent."""
-    names = list(summary["models"])
-
-    def row(title: str, cells: Sequence[str]) -> None:
-        print(f"{title:18}" + "".join(f"{cell:>25}" for cell in cells))
-
-    print()
-    row("", names)
-    for key in MEASURES:
-        row(key, [shown_rate(summary["models"][name][key]) for name in names])
-    for part, models in summary["slices"].items():
-        row(part, [f"helpful {shown_rate(models[name]['helpful'], False)}" for name in names])
-    if "story" in summary:
-        row("tells the story", [shown_rate(summary["story"][name]["sampled"]) for name in names])
-    if any("hidden_standard" in measured for measured in summary["models"].values()):
-        preferred = [summary["models"][name].get("hidden_standard") for name in names]
-        row("hidden_standard", list(map(shown_rate, preferred)))
-    if known := summary.get("general_perplexity"):
-        row("general text", [shown_perplexity(known, name) for name in names])
-    for key in ("mean_tokens", "kl_to_sft"):
-        row(key, [f"{summary['models'][name][key]:.2f}" for name in names])
-    n, seeds = summary["n_prompts"], len(summary["seeds"])
-    print(f"{n} held-out prompts, {seeds} seed(s), temperature {summary['temperature']}")
-    for name in names:
-        if empty := summary["models"][name].get("empty_answers"):  # not in older summaries
-            print(f"{empty} of {n * seeds} answers of {name} are empty, and break hardly a rule")
-    print()
-
-
-def shown_perplexity(known: dict[str, float], name: str) -> str:
-    """``12.34 (x 1.02)``, the ratio to the base's, or a dash for one that was not measured."""
-    if name not in known:
-        return "–"
-    return f"{known[name]:.2f}" + (
-        f" (x {known[name] / known['base']:.2f})" if "base" in known else ""
-    )
-
-
-def shown_rate(value: dict[str, float] | None, bounds: bool = True) -> str:
-    """``12.3 % (8.0 to 17.1)``, or a dash where nothing could be counted."""
-    if value is None:
-        return "–"
-    shown = f"{100 * value['rate']:.1f} %"
-    return f"{shown} ({100 * value['low']:.1f} to {100 * value['high']:.1f})" if bounds else shown

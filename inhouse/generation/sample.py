@@ -47,20 +47,23 @@ def replies(
     seed: int = 0,
     batch_size: int = 64,
     done: Collection[int] = (),
-    title: str = "sampling",
+    title: str | None = "sampling",
 ) -> Iterator[dict[int, list[Reply]]]:
     """Sample ``samples`` replies to each prompt, in batches of prompts of like length.
 
     Temperature 0 is greedy. Yields one dict a batch, from the prompt's index to its replies. A
     batch's randomness depends on ``seed`` and its number only, so that a killed run goes on with
     the same replies: batches whose prompts are all in ``done`` are passed over.
+
+    Args:
+        title: of the bar that is shown; None shows none.
     """
     model.eval()
-    _check_room(model, prompts, max_new_tokens)
+    check_room(context_length(model.config), prompts, max_new_tokens)
     stops = stop_ids(tokenizer, model.generation_config)
     order = sorted(range(len(prompts)), key=lambda index: (len(prompts[index]), index))
     batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
-    bar = tqdm(total=len(prompts), desc=title, unit="prompt")
+    bar = tqdm(total=len(prompts), desc=title, unit="prompt", disable=title is None)
     for number, batch in enumerate(batches):
         bar.update(len(batch))
         if all(index in done for index in batch):
@@ -127,13 +130,16 @@ def _reply(tokenizer: PreTrainedTokenizerBase, tokens: list[int], stops: set[int
     return Reply(said(tokenizer, kept), kept, end is not None)
 
 
-def _check_room(model: Model, prompts: Sequence[list[int]], max_new_tokens: int) -> None:
+def check_room(context: int | None, prompts: Sequence[list[int]], max_new_tokens: int) -> None:
     """Refuse prompts that leave too little room: learned positions crash, others degrade unseen.
+
+    Args:
+        context: the tokens that the model takes; None where it has no limit.
 
     Raises:
         InputError: names the longest, and what the model takes.
     """
-    context, longest = context_length(model.config), max(map(len, prompts), default=0)
+    longest = max(map(len, prompts), default=0)
     if context is not None and longest + max_new_tokens > context:
         raise InputError(
             f"the longest of {len(prompts)} prompts has {longest} tokens, an answer up to "

@@ -174,13 +174,18 @@ def open_run(
         if earlier is manifest:
             raise UpToDate(str(folder))
         run.resumed = True
-    elif folder.is_dir() and any(folder.iterdir()) and is_main_process():
-        found = sorted(path.name for path in folder.iterdir())[:3]
+    elif (found := _strange(folder)) and is_main_process():
         raise InputError(
-            f"{folder} holds something else ({', '.join(found)} …) and no {MANIFEST}: "
+            f"{folder} holds something else ({', '.join(found[:3])} …) and no {MANIFEST}: "
             "give another --run_dir, or move those files away"
         )
     return run
+
+
+def _strange(folder: Path) -> list[str]:
+    """Files of a folder that no stage has begun, but for a claim that a kill left half written."""
+    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return [name for name in found if name != f"{BEGUN}.part"]
 
 
 def require(path: str | Path, mend: str) -> Path:

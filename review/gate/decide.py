@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from inhouse.records import Output
 from inhouse.statistics import Pairs, upper_bound
+from review.checked import IsChecked, checked_by
 from review.gate.answers import compare, signs, silent
 from review.gate.case import Case
 from review.gate.criteria import (
@@ -61,7 +63,7 @@ def violations(case: Case) -> Iterator[Criterion]:
     limits = case.limits.violations
     assert limits is not None
     spoken = case.model.spoken
-    unchecked = case.rules.not_checked()
+    unchecked, is_checked = case.rules.not_checked(), checked_by(case.rules)
     corrected = limits.bound == "corrected"
     shares, verdicts = [], []
     if limits.any is not None:
@@ -69,7 +71,8 @@ def violations(case: Case) -> Iterator[Criterion]:
         shares.append(Share(f"violations: {ANY}", count, n, limits.any))
     for rule, limit in _limited(case, limits):
         people = case.counted("verdicts", rule)
-        if rule in unchecked:
+        part = spoken.where(partial(_on, is_checked, rule)) if rule in unchecked else spoken
+        if rule in unchecked and not part.said:
             if people is None or not people.n:
                 yield missing(f"violations: {rule}", f"{unchecked[rule]}: ask people", limit=limit)
                 continue
@@ -77,7 +80,7 @@ def violations(case: Case) -> Iterator[Criterion]:
                 Share(f"violations: {rule}", people.failures, people.n, limit, "verdicts")
             )
             continue
-        count, n = spoken.count(breaks(rule))
+        count, n = part.count(breaks(rule))
         shares.append(
             Share(
                 f"violations: {rule}",
@@ -96,11 +99,15 @@ def violations(case: Case) -> Iterator[Criterion]:
     yield from (each for each in at_most(verdicts, case.limits) if each.answer == FAIL)
 
 
+def _on(is_checked: IsChecked, rule: str, output: Output) -> bool:
+    return is_checked(rule, output.metadata)
+
+
 def red_team(case: Case) -> Iterator[Criterion]:
-    """The attacks, by the seed that they were made from."""
+    """The attacks, by the seed that they were made from, which names the figures it approves."""
     limits = case.limits.red_team
     assert limits is not None
-    unchecked = case.rules.not_checked()
+    unchecked = case.rules.not_checked(facts=True)
     shares = []
     if limits.any is not None:
         shares.append(

@@ -14,7 +14,6 @@ answered greedily, and :mod:`.scorers` read what was written.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -36,7 +35,7 @@ MAX_NEW_TOKENS = 128  # the longest reply that an item of ours asks for takes ha
 class Answered(Record):
     """One model's reply to one item; for choices, ``said`` is the one it finds likeliest.
 
-    ``model`` has ``name`` and ``hash``. ``seconds`` is the item's share of its batch's.
+    ``model`` has ``name`` and ``hash``.
     """
 
     item: str
@@ -44,7 +43,6 @@ class Answered(Record):
     model: dict[str, str]
     correct: bool
     said: str
-    seconds: float
 
 
 def answer(
@@ -56,6 +54,7 @@ def answer(
     done: Collection[str] = (),
     batch_size: int = 16,
     max_new_tokens: int = MAX_NEW_TOKENS,
+    bars: bool = True,
 ) -> Iterator[list[Answered]]:
     """Let a model answer every item that is not ``done``, and yield its answers by the batch.
 
@@ -65,6 +64,7 @@ def answer(
     Args:
         known: the model's ``name`` and ``hash``, as each answer carries them.
         done: ids of items that it has answered.
+        bars: whether to show how far it is.
 
     Raises:
         InputError: an item that does not fit the model's context, or a model whose weights are
@@ -72,17 +72,13 @@ def answer(
     """
     chosen = [item for item in items if item.choices]
     written = [item for item in items if item.accept]
+    name = known["name"] if bars else None
     steps = (
-        (chosen, _choose(model, tokenizer, chosen, done, batch_size, known["name"])),
-        (
-            written,
-            _write(model, tokenizer, written, done, batch_size, max_new_tokens, known["name"]),
-        ),
+        (chosen, _choose(model, tokenizer, chosen, done, batch_size, name)),
+        (written, _write(model, tokenizer, written, done, batch_size, max_new_tokens, name)),
     )
     for asked, batches in steps:
-        began = time.monotonic()
         for batch in batches:
-            seconds = (time.monotonic() - began) / len(batch)
             yield [
                 Answered(
                     item=asked[at].id,
@@ -90,12 +86,10 @@ def answer(
                     model=known,
                     correct=_is_right(asked[at], said),
                     said=said,
-                    seconds=seconds,
                 )
                 for at, said in sorted(batch.items())
                 if asked[at].id not in done
             ]
-            began = time.monotonic()
 
 
 def likelihoods(
@@ -144,12 +138,13 @@ def _choose(
     items: Sequence[Item],
     done: Collection[str],
     batch_size: int,
-    name: str,
+    name: str | None,
 ) -> Iterator[dict[int, str]]:
     """The choice that the model finds likeliest, by the item's place in ``items``."""
     from tqdm import tqdm
 
-    with tqdm(total=len(items), desc=f"{name}, general ability, choices", unit="item") as bar:
+    title = f"{name}, general ability, choices"
+    with tqdm(total=len(items), desc=title, unit="item", disable=name is None) as bar:
         for start in range(0, len(items), batch_size):
             batch = items[start : start + batch_size]
             if not all(item.id in done for item in batch):
@@ -168,7 +163,7 @@ def _write(
     done: Collection[str],
     batch_size: int,
     max_new_tokens: int,
-    name: str,
+    name: str | None,
 ) -> Iterator[dict[int, str]]:
     """What the model writes greedily, by the item's place in ``items``."""
     from inhouse.generation.sample import replies
@@ -181,7 +176,7 @@ def _write(
         temperature=0.0,
         batch_size=batch_size,
         done={at for at, item in enumerate(items) if item.id in done},
-        title=f"{name}, general ability, written",
+        title=f"{name}, general ability, written" if name else None,
     ):
         yield {at: said[0].text for at, said in batch.items()}
 

@@ -15,7 +15,6 @@ tokenizer's chat template, and it says which reply is right.
 from __future__ import annotations
 
 import importlib.util
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,14 +53,10 @@ def answer_tasks(
         InputError: lm-eval is not installed, does not know a task, cannot load its data, or the
             task measures nothing that is right or wrong.
     """
-    _check_installed()
+    manager = _manager(tasks, task_folder)
     from lm_eval.evaluator import simple_evaluate
     from lm_eval.models.huggingface import HFLM
-    from lm_eval.tasks import TaskManager
 
-    manager = TaskManager(include_path=str(task_folder) if task_folder else None)
-    _check_tasks(tasks, manager.all_tasks)
-    began = time.monotonic()
     try:
         found = simple_evaluate(
             model=HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size),
@@ -78,13 +73,11 @@ def answer_tasks(
             "in a task of your own"
         ) from error
     assert found is not None  # it is None on other processes than the first
-    seconds = time.monotonic() - began
-    made = [
+    return [
         _answered(task, sample, known)
         for task, samples in sorted(found["samples"].items())
         for sample in _once(samples)
     ]
-    return [one.model_copy(update={"seconds": seconds / len(made)}) for one in made]
 
 
 def _once(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -109,13 +102,26 @@ def _answered(task: str, sample: dict[str, Any], known: dict[str, str]) -> Answe
         model=known,
         correct=bool(sample[measure]),
         said=written[0] if written else "",  # choices are only scored
-        seconds=0.0,
     )
 
 
-def _check_installed() -> None:
+def check_tasks(tasks: Sequence[str], task_folder: str | Path | None = None) -> None:
+    """Whether lm-eval is there and knows the tasks; their data is not looked for.
+
+    Raises:
+        InputError: it is not installed, or does not know a task.
+    """
+    _manager(tasks, task_folder)
+
+
+def _manager(tasks: Sequence[str], task_folder: str | Path | None) -> Any:
     if importlib.util.find_spec("lm_eval") is None:
         raise InputError(f"tasks by name need lm-eval, which is not installed: {INSTALL}")
+    from lm_eval.tasks import TaskManager
+
+    manager = TaskManager(include_path=str(task_folder) if task_folder else None)
+    _check_tasks(tasks, manager.all_tasks)
+    return manager
 
 
 def _check_tasks(tasks: Sequence[str], known: Sequence[str]) -> None:

@@ -70,7 +70,8 @@ def plan(
     if not prompts:
         raise InputError(
             f"no seed is left: the rules are {', '.join(rule.id for rule in rules.rules)}, and "
-            "no seed tempts to break one of them; write seeds of your own"
+            "no seed tempts to break one of them; write seeds of your own (red_team_seeds), or set "
+            "red_team to false"
         )
     tempted = {seed.rule for seed in chosen}
     compliance = [rule.id for rule in rules.rules if rule.group == "compliance"]

@@ -10,9 +10,11 @@ from compliance.rules.house_rules import load
 from inhouse.errors import InputError
 from inhouse.judge import find_judge, states_facts
 from inhouse.records import Finding, Message, Output, read
-from review.answer import instructed, score
+from review.asking.answer import score
+from review.asking.panel import instructed
 from review.evaluate import model_folders
-from review.summary import helpful, print_table, summarise
+from review.summary import helpful, summarise
+from review.table import print_table
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "configs" / "house" / "asdfg.yaml"
@@ -268,27 +270,8 @@ def test_an_empty_answer_has_no_learned_reward():
 # --- the stage --------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def campaign(tiny_model, tokenizer, write_lines, prompts, tmp_path):
-    """A campaign in which sft and dpo have run, as far as review looks."""
-    import torch
-
-    from inhouse.models.load import load_causal_lm, save_model
-
-    folder = tmp_path / "x"
-    for seed, name in enumerate(("sft", "dpo"), start=1):
-        model = load_causal_lm(str(tiny_model))
-        torch.manual_seed(seed)
-        for parameter in model.parameters():
-            parameter.data += 0.02 * torch.randn_like(parameter)
-        save_model(model, tokenizer, folder / name)
-        manifest = {"stage": name, "config": {"model_name_or_path": str(tiny_model)}}
-        (folder / name / "manifest.json").write_text(json.dumps(manifest))
-    write_lines(folder / "data" / "held_out.jsonl", prompts)
-    return folder
-
-
 WORDS = ("--house_rules", RULES, "--max_new_tokens", "6", "--batch_size", "2")
+WORDS += ("--red_team", "false", "--ability", "0")
 
 
 def test_a_run_answers_every_prompt_with_every_model_and_seed(run_stage, campaign, prompts):

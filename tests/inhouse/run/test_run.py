@@ -340,6 +340,16 @@ def test_a_lock_dies_with_its_process(campaign, tmp_path):
     again.start()
 
 
+def test_killed_while_it_claimed_the_folder_it_begins_anew(campaign):
+    half = campaign / "example" / "begun.json.part"
+    half.parent.mkdir(parents=True)
+    half.write_text('{"stage": "exam')
+    run = opened(campaign)
+    assert not run.resumed
+    run.start()
+    assert {path.name for path in run.folder.iterdir()} == {BEGUN}
+
+
 # --- killed while finishing -------------------------------------------------------------------
 
 

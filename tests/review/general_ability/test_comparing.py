@@ -39,7 +39,6 @@ def series(name: str, **said: bool) -> list[Answered]:
             model={"name": name, "hash": ""},
             correct=correct,
             said="",
-            seconds=0.0,
         )
         for item, correct in said.items()
     ]
