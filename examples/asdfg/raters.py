@@ -21,10 +21,9 @@ import argilla as rg
 from tqdm import tqdm
 
 from examples.asdfg.judging import PANEL, Rater, judge
-from inhouse import config, run
+from inhouse import argilla, config, run
 from inhouse.config import setting
 from inhouse.errors import InputError
-from labeling import argilla
 
 STAGE = config.Stage(
     name="raters",
