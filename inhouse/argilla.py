@@ -160,7 +160,9 @@ def ensure_annotator(client: rg.Argilla, username: str, workspace: rg.Workspace)
 
     ``client`` must be an owner's: it reads the user's own key back from the server.
     """
-    user = client.users(username)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the SDK warns where it finds none
+        user = client.users(username)
     if user is None:
         password = secrets.token_urlsafe(18)
         user = rg.User(username=username, password=password, role="annotator", client=client)
@@ -194,7 +196,9 @@ def ensure_dataset(
     client: rg.Argilla, name: str, workspace: rg.Workspace, settings: rg.Settings
 ) -> rg.Dataset:
     """The published data set of that name; one that a killed push left half made is made anew."""
-    dataset = client.datasets(name, workspace=workspace)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the SDK warns where it finds none
+        dataset = client.datasets(name, workspace=workspace)
     if (
         dataset is not None
         and rest(client, "GET", f"/api/v1/datasets/{dataset.id}")["status"] == "draft"
@@ -250,7 +254,7 @@ def push_records(dataset: rg.Dataset, records: Iterable[rg.Record], batch_size: 
     """Add records, or update those with the same id, so that a second push changes nothing."""
     given = list(records)
     if given:  # the SDK raises where there is nothing to send
-        dataset.records.log(given, batch_size=batch_size)
+        dataset.records.log(given, batch_size=min(batch_size, len(given)))
 
 
 def push_missing(client: rg.Argilla, dataset: rg.Dataset, records: Sequence[rg.Record]) -> None:
