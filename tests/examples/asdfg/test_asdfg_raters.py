@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from examples.asdfg import dialogues, judging, raters
+from examples.asdfg import dialogues, judging, panel, raters
 from examples.asdfg.dialogues import Source
 from examples.asdfg.wordings import BASE_SLIP_RATES, RULE_WORDINGS
 from inhouse import argilla, config, run
@@ -68,7 +68,7 @@ def test_panel_answers_with_own_keys_and_goes_on_after_a_kill(
     client, dataset = push(credentials, tmp_path / "mini", N_PAIRS)
     words = ["raters", "--run_dir", str(tmp_path / "mini"), "--credentials", str(credentials)]
     monkeypatch.setattr(sys, "argv", words)
-    monkeypatch.setattr(raters, "BULK", 4)
+    monkeypatch.setattr(panel, "BULK", 4)
     submit = raters.submit
 
     def killed(client, responses, progress):
