@@ -48,7 +48,7 @@ class VerdictsPullOptions:
     """By which rules, and from which Argilla."""
 
     house_rules: str | None = setting(
-        None, "The rules that were pushed, if they are not where the review read them."
+        None, "The rules that were pushed, if they are not where the push read them."
     )
     credentials: str = setting(
         ".argilla/credentials.json",
@@ -68,9 +68,10 @@ def main() -> None:
     from review.verdicts.taken import counting, rewrites
     from review.verdicts.taken.settled import settle, split_changed
 
-    named = json.loads(read_utf8(pushed))["metrics"]
+    manifest = json.loads(read_utf8(pushed))
+    named = manifest["metrics"]
     source = reviewed.outputs_of(campaign)
-    rules_at = reviewed.rules_at(campaign, own.house_rules)
+    rules_at = reviewed.rules_at(campaign, own.house_rules or manifest["config"]["house_rules"])
     rules = reviewed.load_rules(rules_at, named["guidelines"], f"run `{PUSH} --overwrite`")
     placed = read(pushed.with_name("placed.jsonl"), Placed)
     outputs = {output.id: output for output in read(source, Output)}

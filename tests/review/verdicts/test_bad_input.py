@@ -39,7 +39,8 @@ def write_push(campaign, rules, **changes) -> None:
     one = {"record": "r", "dataset": "d", "output_id": "sft-0-0-held_out", "hash": "h"}
     (folder / "placed.jsonl").write_text(json.dumps(one) + "\n")
     named = {"url": "u", "workspace": "w", "datasets": ["d"], "guidelines": rules.hash, **changes}
-    (folder / "manifest.json").write_text(json.dumps({"metrics": named}))
+    manifest = {"metrics": named, "config": {"house_rules": None}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 def test_push_before_the_review(refused, tmp_path):
