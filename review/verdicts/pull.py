@@ -14,7 +14,7 @@ Records out, in ``runs/<name>/verdicts/pull-NNNN/``: ``verdicts.jsonl``, ``set_a
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,6 @@ from inhouse.errors import InputError
 from inhouse.files import read_utf8, sha256, write_atomically, write_json
 from inhouse.records import Output, plain, read, to_line, write
 from inhouse.run import snapshots
-from review.summary import shown_rate
 
 if TYPE_CHECKING:
     from inhouse.argilla import Access
@@ -153,12 +152,16 @@ def answers_in(access: Access, named: dict[str, Any], placed: Sequence[Placed]) 
 
 
 def labelled(settled: Sequence[Settled]) -> str:
-    """The random sample's answers with the rules that people say they break, a line each."""
+    """The random sample's answers with the rules that people say they break, a line each.
+
+    With the figures that the prompt's metadata approves, by which figures are traced.
+    """
     rows = [
         {
             "prompt": plain(each.output.prompt),
             "response": each.output.response,
             "violates": sorted(each.rules),
+            "facts": approved_in(each.output.metadata),
             "output_id": each.output.id,
         }
         for each in settled
@@ -167,8 +170,19 @@ def labelled(settled: Sequence[Settled]) -> str:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
+def approved_in(metadata: Mapping[str, Any]) -> list[str]:
+    """The figures of a prompt's fact sheet, and those in what a right answer states, as written."""
+    from compliance.rules.figures import figures
+
+    facts = map(str, metadata.get("facts") or [])
+    stated = [fact[start:end] for fact in facts for (start, end), _ in figures(fact)]
+    return [*map(str, metadata.get("figures") or []), *stated]
+
+
 def tell(summary: dict[str, Any], made: NextRound) -> None:
     """The figures, and what a person should look at."""
+    from review.summary import shown_rate
+
     said = ", ".join(f"{n} {kind}" for kind, n in summary["verdicts"].items())
     people = ", ".join(f"{name} {n}" for name, n in summary["reviewers"].items())
     print(f"{said}; {summary['read']} of {summary['placed']} records are read; by {people}")

@@ -52,7 +52,9 @@ def summarise(
         },
         "agreement": agreement([each for each in settled if each.placed.planted is None]),
         "rules": {
-            rule.id: machine(rule, settled, sample) for rule in rules.rules if rule.by_machine
+            rule.id: machine(rule, settled, sample)
+            for rule in rules.rules
+            if rule.id not in rules.not_checked()
         },
         "candidates": candidates(settled, rules),
         "fail_without_rule": sum(v.verdict == "fail" and not v.rules for v in verdicts),

@@ -7,7 +7,7 @@ import pytest
 from inhouse.statistics import rate
 from review.gate import checker
 from review.gate.evidence import gather
-from review.verdicts.pull import labelled
+from review.verdicts.pull import approved_in, labelled
 from review.verdicts.taken.candidates import sentences
 from review.verdicts.taken.counting import summarise
 from review.verdicts.taken.settled import settle
@@ -134,6 +134,12 @@ def test_the_checker_is_measured_on_the_sample(panel, read, rules, tmp_path):
     counts = checker.measure_files(rules, [path]).rules
     for name, found in summary["rules"].items():
         assert counts[name].model_dump() == {k: found[k] for k in ("tp", "fn", "fp", "tn")}
+
+
+def test_figures_of_the_prompt_are_told_with_the_label():
+    metadata = {"facts": ["Velquor Income Note", "5.25% a year"], "figures": ["$1,000"]}
+    assert approved_in(metadata) == ["$1,000", "5.25%"]
+    assert approved_in({}) == []
 
 
 def test_measure_as_a_user_runs_it(panel, read, tmp_path, run_stage):
