@@ -201,7 +201,7 @@ def make_records(numbers: range, prefix: str = "pair") -> list[Any]:
 
 
 def connect(bench: Bench) -> Any:
-    from labeling import argilla
+    from inhouse import argilla
 
     known = bench.credentials()
     return argilla.connect(argilla.Access(known["url"], known["users"]["owner"]["api_key"]))
@@ -209,16 +209,17 @@ def connect(bench: Bench) -> Any:
 
 def make_dataset(bench: Bench, client: Any, name: str) -> Any:
     """A data set with the pairs schema of the suite."""
-    from labeling import argilla
+    from inhouse import argilla
+    from labeling.pairs import pairs_settings
 
     workspace = argilla.ensure_workspace(client, "bench")
-    settings = argilla.pairs_settings("Choose.", ["PROM-01", "TONE-01", "DATA-01"], 3)
+    settings = pairs_settings("Choose.", ["PROM-01", "TONE-01", "DATA-01"], 3)
     return argilla.ensure_dataset(client, name, workspace, settings)
 
 
 def push(bench: Bench) -> None:
     """Push through the SDK as `labeling.push` does: a thousand records for the figure, then all."""
-    from labeling import argilla
+    from inhouse import argilla
 
     bench.dataset = make_dataset(bench, connect(bench), "bench-pairs")
     sample = make_records(range(min(1000, bench.records)))
@@ -332,7 +333,7 @@ def raters(bench: Bench) -> None:
 
 def push_until(bench: Bench, ends: float) -> int:
     """Push hundreds of records until then; how many."""
-    from labeling import argilla
+    from inhouse import argilla
 
     pushed = 0
     while time.perf_counter() < ends:
@@ -360,7 +361,7 @@ def rate_until(
 
 def pull(bench: Bench) -> None:
     """Pull five thousand records with their answers, as `labeling.pull` does."""
-    from labeling import argilla
+    from inhouse import argilla
 
     client = connect(bench)
     before = time.perf_counter()
@@ -385,7 +386,7 @@ def kill(bench: Bench) -> None:
     """`kill -9` while raters answer and the SDK pushes; start again; look at what is there."""
     names = add_raters(bench)[:4]
     dataset = make_dataset(bench, connect(bench), "bench-killed")
-    from labeling import argilla
+    from inhouse import argilla
 
     argilla.push_records(dataset, make_records(range(400), "start"))
     where = str(dataset.id)
@@ -408,7 +409,7 @@ def kill(bench: Bench) -> None:
 
 def kill_at_work(bench: Bench, dataset: str, kept: dict[str, set[str]], number: int) -> None:
     """Let raters answer and the SDK push, and kill the server under them."""
-    from labeling import argilla
+    from inhouse import argilla
 
     stop = threading.Event()
 

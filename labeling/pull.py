@@ -20,9 +20,10 @@ from inhouse import run as runs
 from inhouse.config import DataOptions, Stage, parse, setting
 from inhouse.errors import InputError
 from inhouse.records import CandidatePair, Rating, read, to_line, write
+from inhouse.run import snapshots
 
 if TYPE_CHECKING:
-    from labeling.argilla import Access
+    from inhouse.argilla import Access
 
 STAGE = Stage(
     "pull",
@@ -54,12 +55,13 @@ def main() -> None:
     source = data.dataset_name or runs.require(campaign / STAGE.reads, STAGE.mend)
 
     from compliance.rules import rule_files
-    from labeling import argilla
+    from inhouse import argilla
+    from labeling.pairs import pairs_dataset_name
 
     pushed = runs.require(own.house_rules, "give the rules that were pushed")
     rules_hash = rule_files.rules_hash(pushed)
     access = argilla.find_access(own.credentials)
-    name, workspace = argilla.pairs_dataset_name(rules_hash), argilla.workspace_of(campaign)
+    name, workspace = pairs_dataset_name(rules_hash), argilla.workspace_of(campaign)
     ratings = to_known_pairs(answers_in(access, name, workspace, rules_hash), source)
     if not ratings:
         raise InputError(f"nobody has answered in {name} yet: raters sign in at {access.url}")
@@ -67,7 +69,8 @@ def main() -> None:
         print(f"{len(ratings)} answers to {len({r.pair_id for r in ratings})} pairs")
         return
 
-    folder = snapshot_folder(campaign / "ratings", ratings)
+    same = "".join(map(to_line, ratings))
+    folder = snapshots.following(campaign / "ratings", {"ratings.jsonl": same})
     run = runs.open_run(STAGE, options, parsed.settings, {"dataset_name": source}, folder=folder)
     run.start()
     write(run.path("ratings.jsonl"), ratings)
@@ -89,7 +92,7 @@ def answers_in(access: Access, name: str, workspace: str, guidelines: str) -> li
     Raises:
         InputError: there is no such data set, or no Argilla that lets us read it.
     """
-    from labeling import argilla
+    from inhouse import argilla
 
     client = argilla.connect(access)
     with argilla.explained(access):
@@ -114,6 +117,8 @@ def to_known_pairs(ratings: Sequence[Rating], source: str | Path) -> list[Rating
 
 def ratings_of(records: Iterable[dict[str, Any]], guidelines: str) -> list[Rating]:
     """Submitted answers as ratings, ordered by pair and rater. Drafts and discards are none."""
+    from inhouse.argilla import rules_of
+
     ratings, strangers = [], 0
     for record in records:
         strangers += record["external_id"] is None
@@ -143,34 +148,9 @@ def ratings_of(records: Iterable[dict[str, Any]], guidelines: str) -> list[Ratin
     return sorted(ratings, key=lambda rating: (rating.pair_id, rating.rater))
 
 
-def rules_of(labels: Sequence[str] | None) -> list[str]:
-    """The rules among a question's labels."""
-    from labeling.argilla import NO_RULE
-
-    return [label for label in labels or [] if label != NO_RULE]
-
-
 def pseudonym(user_id: str) -> str:
     """A rater's name outside Argilla: stable, and nobody's."""
     return f"rater-{hashlib.sha256(user_id.encode()).hexdigest()[:8]}"
-
-
-def snapshot_folder(parent: Path, ratings: list[Rating]) -> Path:
-    """The next free ``pull-NNNN``, or the last one if it was cut off or holds these answers."""
-    found = sorted(parent.glob("pull-*"), key=_number)
-    if not found:
-        return parent / "pull-0001"
-    last = found[-1]
-    if not (last / runs.MANIFEST).is_file():
-        return last
-    same = "".join(to_line(rating) for rating in ratings)
-    if (last / "ratings.jsonl").read_text(encoding="utf-8") == same:
-        return last
-    return parent / f"pull-{_number(last) + 1:04d}"
-
-
-def _number(folder: Path) -> int:
-    return int(folder.name.removeprefix("pull-"))
 
 
 if __name__ == "__main__":

@@ -13,15 +13,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from inhouse import run as runs
 from inhouse.config import DataOptions, Stage, parse, setting
-from inhouse.errors import InputError
 from inhouse.records import CandidatePair, read
-
-if TYPE_CHECKING:
-    from labeling.argilla import Access
 
 STAGE = Stage(
     "push",
@@ -53,18 +48,19 @@ def main() -> None:
     inputs = {"dataset_name": source, "house_rules": own.house_rules}
 
     from compliance.rules import house_rules
-    from labeling import argilla  # takes a second to import, and --help must not
+    from inhouse import argilla  # takes a second to import, and --help must not
+    from labeling.pairs import pairs_dataset_name, pairs_settings, push_pairs
 
     rules = house_rules.load(own.house_rules)
     pairs = read(source, CandidatePair)
     access = argilla.find_access(own.credentials)
-    name, workspace = argilla.pairs_dataset_name(rules.hash), argilla.workspace_of(campaign)
+    name, workspace = pairs_dataset_name(rules.hash), argilla.workspace_of(campaign)
     # Which server the pairs went to is part of what was done, so it is compared like a setting.
     settings = parsed.settings | {"url": access.url}
     try:
         run = runs.open_run(STAGE, options, settings, inputs)
     except runs.UpToDate:
-        check_still_there(access, name, workspace)
+        argilla.check_still_there(access, name, workspace, STAGE.command)
         raise
     if options.dry_run:
         print(f"{len(pairs)} pairs would go to {name} in workspace {workspace}, {access.url}")
@@ -77,13 +73,13 @@ def main() -> None:
             client,
             name,
             argilla.ensure_workspace(client, workspace),
-            argilla.pairs_settings(
+            pairs_settings(
                 house_rules.guidelines(rules),
                 [rule.id for rule in rules.rules],
                 own.answers_per_pair,
             ),
         )
-        argilla.push_pairs(client, dataset, pairs)
+        push_pairs(client, dataset, pairs)
     run.finish(
         config=(options, data, own),
         metrics={
@@ -95,22 +91,6 @@ def main() -> None:
         },
         next_command="raters sign in and answer; then python -m labeling.pull",
     )
-
-
-def check_still_there(access: Access, name: str, workspace: str) -> None:
-    """What a manifest calls pushed is on the server.
-
-    Raises:
-        InputError: somebody has deleted the data set, or no Argilla answers.
-    """
-    from labeling import argilla
-
-    with argilla.explained(access):
-        if argilla.find_dataset(argilla.connect(access), name, workspace) is None:
-            raise InputError(
-                f"{name} was pushed, and Argilla at {access.url} has it no more in workspace "
-                f"{workspace}: push it again with --overwrite"
-            )
 
 
 if __name__ == "__main__":

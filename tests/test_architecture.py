@@ -43,6 +43,8 @@ COMMANDS = {
     "review": "review.evaluate",
     "review.memorisation": "review.memorisation.audit",
     "review.memorisation.canaries": "review.memorisation.canaries",
+    "review.verdicts push": "review.verdicts.push",
+    "review.verdicts pull": "review.verdicts.pull",
 }
 TRL = {
     "sft": ("SFTConfig", "ModelConfig"),
@@ -225,7 +227,7 @@ CONFIGS = sorted(
     set((ROOT / "configs").rglob("*.yaml")) - {COMPOSE, *ACCELERATE, *IN_FOLDERS} | set(FOLDERS)
 )
 FILES = {
-    **{module.split(".")[-1]: module for module in COMMANDS},  # configs/<stage>.yaml
+    **{module.split(".")[-1].replace(" ", "_"): module for module in COMMANDS},  # <stage>.yaml
     "data": "examples.asdfg.prepare",
 }
 
@@ -320,7 +322,10 @@ def test_help_answers_in_a_second_and_lists_the_stages_own_options(module):
     for _ in range(5):  # the best of five: other processes may have the cores
         before = time.monotonic()
         ended = subprocess.run(
-            [sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True
+            [sys.executable, "-m", *module.split(), "--help"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
         )
         seconds.append(time.monotonic() - before)
         assert ended.returncode == 0, ended.stderr
@@ -352,7 +357,8 @@ WITHOUT_HELP = {"labeling.server.inside.launch", "examples.asdfg.freeze"}
 
 
 def test_the_commands_are_found():
-    assert len(WITH_MAIN) > 20 and set(COMMANDS) | WITHOUT_HELP <= set(WITH_MAIN)
+    commands = {module.split()[0] for module in COMMANDS}
+    assert len(WITH_MAIN) > 20 and commands | WITHOUT_HELP <= set(WITH_MAIN)
 
 
 @pytest.mark.slow
@@ -472,6 +478,8 @@ def test_a_documented_command_exists_and_knows_its_flags(path, line):
     if found.submodule_search_locations is not None:
         assert importlib.util.find_spec(f"{module}.__main__"), f"{path}: {module} is no command"
     flags = {word.removeprefix("--").split("=")[0] for word in words[3:] if word.startswith("--")}
+    if " ".join(words[2:4]) in COMMANDS:  # a command of two words
+        module = " ".join(words[2:4])
     if flags:
         unknown = flags - known_flags(module)
         assert not unknown, f"{path}: {line!r} has flags that {module} does not know: {unknown}"

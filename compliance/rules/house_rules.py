@@ -278,15 +278,22 @@ def checked_language(response: str) -> bool:
     return is_english(response)
 
 
-def guidelines(rules: HouseRules) -> str:
-    """The page raters read, in Markdown: how to choose, and every rule with an example."""
-    lines = [
-        f"# How to compare two answers for {rules.house}",
-        "",
-        "Choose the answer you would rather see sent to the customer: right, complete, courteous, "
-        "and within the rules below. Choose *tie* only if you could not care which one is sent.",
-        "",
-    ]
+COMPARE = (
+    "# How to compare two answers for {house}",
+    "",
+    "Choose the answer you would rather see sent to the customer: right, complete, courteous, "
+    "and within the rules below. Choose *tie* only if you could not care which one is sent.",
+    "",
+)
+
+
+def guidelines(rules: HouseRules, opening: Sequence[str] = COMPARE) -> str:
+    """The page that people read in Argilla, in Markdown: what to do, and each rule with an example.
+
+    Args:
+        opening: lines that say what to do, ``{house}`` in them; by default to compare two answers.
+    """
+    lines = [line.format(house=rules.house) for line in opening]
     for rule in rules.rules:
         lines += [f"- **{rule.id} {rule.title}** ({rule.severity}). {rule.fix}"]
         lines += [f"    - breaks it: {in_context(rule.bad[0])}"]

@@ -8,10 +8,8 @@ here. The raters are simulated and named so. Killed and started again, the panel
 stood: what a rater has answered is no longer pending for them.
 """
 
-import hashlib
 import json
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,18 +19,16 @@ import argilla as rg
 from tqdm import tqdm
 
 from examples.asdfg.judging import PANEL, Rater, judge
-from inhouse import config, run
+from examples.asdfg.panel import pending, readers_of, seen_by, submit
+from inhouse import argilla, config, run
 from inhouse.config import setting
 from inhouse.errors import InputError
-from labeling import argilla
 
 STAGE = config.Stage(
     name="raters",
     command="python -m examples.asdfg.raters",
     about="Lets the simulated raters answer the pending pairs on the Argilla server.",
 )
-PAGE = 500  # records a search; Argilla allows 1,000
-BULK = 50  # responses a request; Argilla allows 100
 
 
 @dataclass
@@ -60,35 +56,6 @@ def find_pairs(client: rg.Argilla, campaign: Path) -> tuple[rg.Dataset, rg.Works
     return dataset, workspace
 
 
-def panel_of(pair: str, n: int) -> set[str]:
-    """Say which `n` raters of the panel see a pair; the same ones every time."""
-
-    def rank(rater: Rater) -> str:
-        return hashlib.sha256(f"{rater.user}-{pair}".encode()).hexdigest()
-
-    return {rater.user for rater in sorted(PANEL, key=rank)[:n]}
-
-
-def pending(client: rg.Argilla, dataset: rg.Dataset) -> Iterator[dict[str, Any]]:
-    """Yield the records that the client's own user has not answered yet."""
-    path = f"/api/v1/me/datasets/{dataset.id}/records/search"
-    unanswered = {
-        "type": "terms",
-        "scope": {"entity": "response", "property": "status"},
-        "values": ["pending"],
-    }
-    body = {"filters": {"type": "and", "and": [unanswered]}}
-    offset = 0
-    while True:
-        page = argilla.rest(
-            client, "POST", path, params={"limit": PAGE, "offset": offset}, json=body
-        )["items"]
-        yield from (item["record"] for item in page)
-        offset += len(page)
-        if len(page) < PAGE:
-            return
-
-
 def respond(rater: Rater, record: dict[str, Any]) -> dict[str, Any]:
     """Turn a rater's judgement of a record into a submitted response."""
     fields = record["fields"]
@@ -100,21 +67,6 @@ def respond(rater: Rater, record: dict[str, Any]) -> dict[str, Any]:
     return {"record_id": record["id"], "status": "submitted", "values": values}
 
 
-def submit(client: rg.Argilla, responses: list[dict[str, Any]], progress: tqdm) -> None:
-    """Submit responses in bulk under the client's user.
-
-    Raises:
-        InputError: the server took a request but refused a response in it.
-    """
-    for start in range(0, len(responses), BULK):
-        items = responses[start : start + BULK]
-        answer = argilla.rest(client, "POST", "/api/v1/me/responses/bulk", json={"items": items})
-        refused = [item["error"]["detail"] for item in answer["items"] if item["error"]]
-        if refused:
-            raise InputError(f"Argilla refused {len(refused)} responses, the first: {refused[0]}")
-        progress.update(len(items))
-
-
 def main() -> None:
     """Sign the panel in, collect what is pending for each rater, answer it."""
     options, own = config.parse(STAGE, PanelOptions)
@@ -122,15 +74,14 @@ def main() -> None:
     owner = argilla.connect(access)
     with argilla.explained(access):
         dataset, workspace = find_pairs(owner, Path(options.run_dir))
-        details = argilla.rest(owner, "GET", f"/api/v1/datasets/{dataset.id}")
-        n_raters = min(details["distribution"]["min_submitted"], len(PANEL))
+        n_raters, users = readers_of(owner, dataset), [rater.user for rater in PANEL]
         work = []
         for rater in PANEL:
             client = argilla.connect(argilla.ensure_annotator(owner, rater.user, workspace))
             mine = [
                 respond(rater, record)
                 for record in pending(client, dataset)
-                if rater.user in panel_of(record["external_id"], n_raters)
+                if rater.user in seen_by(users, record["external_id"], n_raters)
             ]
             work.append((client, mine))
         total = sum(len(mine) for _, mine in work)

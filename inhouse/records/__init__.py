@@ -13,10 +13,12 @@ from inhouse.records.kinds import (
     CandidatePair,
     Demonstration,
     Finding,
+    MarkedSpan,
     Output,
     Preference,
     Prompt,
     Rating,
+    Verdict,
 )
 from inhouse.records.turns import Message, Record, check_reply, is_blank, plain
 
@@ -25,12 +27,14 @@ __all__ = [
     "Demonstration",
     "Finding",
     "Journal",
+    "MarkedSpan",
     "Message",
     "Output",
     "Preference",
     "Prompt",
     "Rating",
     "Record",
+    "Verdict",
     "check_reply",
     "content_id",
     "is_blank",

@@ -208,3 +208,24 @@ class Output(Record):
     kl_to_sft: float | None = None
     split: str = "held_out"
     metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class MarkedSpan(Record):
+    """Where a person says that a response breaks a rule: character offsets in it."""
+
+    rule: str
+    start: int
+    end: int
+
+
+class Verdict(Record):
+    """What one compliance reviewer says of one output; ``rules`` are those that it breaks."""
+
+    output_id: str
+    reviewer: str
+    verdict: Literal["pass", "fail", "escalate"]
+    rules: list[str] = Field(default_factory=list)
+    spans: list[MarkedSpan] = Field(default_factory=list)
+    rewrite: str | None = None
+    comment: str | None = None
+    submitted_at: str

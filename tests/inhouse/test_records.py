@@ -13,6 +13,7 @@ from inhouse.records import (
     Message,
     Preference,
     Prompt,
+    Verdict,
     content_id,
     read,
     to_line,
@@ -358,3 +359,17 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises(RuntimeError):
         write(path, broken())
     assert read(path, Demonstration) == [record("old")]
+
+
+# --- verdicts ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [({"verdict": "maybe"}, "verdict"), ({"spans": [{"rule": "R", "start": 1}]}, "spans.0.end")],
+)
+def test_a_verdict_that_is_none_is_refused(write_lines, tmp_path, changes, field):
+    row = {"output_id": "o", "reviewer": "ann", "verdict": "fail", "submitted_at": "2026-12-01"}
+    assert read(write_lines(tmp_path / "good.jsonl", [row]), Verdict)[0].rules == []
+    with pytest.raises(InputError, match=f"line 1: field '{field}'"):
+        read(write_lines(tmp_path / "bad.jsonl", [row | changes]), Verdict)

@@ -1,9 +1,7 @@
-"""Pull: what the REST API gives becomes ratings, and no snapshot is ever overwritten."""
+"""Pull: what the REST API gives becomes ratings."""
 
-from pathlib import Path
-
-from inhouse.records import Rating, write
-from labeling.pull import pseudonym, ratings_of, snapshot_folder
+from inhouse.records import Rating
+from labeling.pull import pseudonym, ratings_of
 
 
 def response(**changes) -> dict:
@@ -70,46 +68,3 @@ def test_answers_of_users_who_were_deleted_are_kept_apart():
     # them are still two answers.
     rows = [record("p", response(id="r-1", user_id=None), response(id="r-2", user_id=None))]
     assert len({rating.rater for rating in ratings_of(rows, "g")}) == 2
-
-
-# --- snapshots --------------------------------------------------------------------------------
-
-
-def snapshot(parent: Path, name: str, ratings: list[Rating], finished: bool = True) -> Path:
-    write(parent / name / "ratings.jsonl", ratings)
-    if finished:
-        (parent / name / "manifest.json").write_text("{}")
-    return parent / name
-
-
-ONE = ratings_of([record("p", response())], "g")
-TWO = ratings_of([record("p", response(), response(user_id="u-2"))], "g")
-
-
-def test_the_first_snapshot_is_number_one(tmp_path):
-    assert snapshot_folder(tmp_path / "ratings", ONE).name == "pull-0001"
-
-
-def test_the_same_answers_are_the_last_snapshot(tmp_path):
-    last = snapshot(tmp_path, "pull-0001", ONE)
-    assert snapshot_folder(tmp_path, ONE) == last
-
-
-def test_other_answers_are_a_new_snapshot(tmp_path):
-    snapshot(tmp_path, "pull-0001", ONE)
-    assert snapshot_folder(tmp_path, TWO).name == "pull-0002"
-    snapshot(tmp_path, "pull-0002", TWO)
-    # Back to what the first one held is still a third.
-    assert snapshot_folder(tmp_path, ONE).name == "pull-0003"
-
-
-def test_a_snapshot_that_was_cut_off_is_gone_on_with(tmp_path):
-    snapshot(tmp_path, "pull-0001", ONE)
-    cut_off = snapshot(tmp_path, "pull-0002", TWO, finished=False)
-    assert snapshot_folder(tmp_path, TWO) == cut_off
-
-
-def test_numbers_beyond_four_digits_still_rise(tmp_path):
-    for number in (9999, 10000):
-        snapshot(tmp_path, f"pull-{number:04d}", ONE)
-    assert snapshot_folder(tmp_path, TWO).name == "pull-10001"

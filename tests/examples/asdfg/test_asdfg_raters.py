@@ -8,11 +8,11 @@ from collections import Counter
 
 import pytest
 
-from examples.asdfg import dialogues, judging, raters
+from examples.asdfg import dialogues, judging, panel, raters
 from examples.asdfg.dialogues import Source
 from examples.asdfg.wordings import BASE_SLIP_RATES, RULE_WORDINGS
-from inhouse import config, run
-from labeling import argilla
+from inhouse import argilla, config, run
+from labeling.pairs import pairs_settings
 
 SERVER = [sys.executable, "-m", "labeling.server"]
 N_PAIRS = 30
@@ -34,7 +34,7 @@ def push(credentials, campaign, n):
 
     client = argilla.connect(argilla.find_access(credentials))
     workspace = argilla.ensure_workspace(client, campaign.name)
-    settings = argilla.pairs_settings("Compare.", sorted(RULE_WORDINGS), 3)
+    settings = pairs_settings("Compare.", sorted(RULE_WORDINGS), 3)
     dataset = argilla.ensure_dataset(client, "pairs-test", workspace, settings)
     rng = random.Random(1)
     records = []
@@ -68,7 +68,7 @@ def test_panel_answers_with_own_keys_and_goes_on_after_a_kill(
     client, dataset = push(credentials, tmp_path / "mini", N_PAIRS)
     words = ["raters", "--run_dir", str(tmp_path / "mini"), "--credentials", str(credentials)]
     monkeypatch.setattr(sys, "argv", words)
-    monkeypatch.setattr(raters, "BULK", 4)
+    monkeypatch.setattr(panel, "BULK", 4)
     submit = raters.submit
 
     def killed(client, responses, progress):

@@ -26,11 +26,11 @@ def imported(text: str, package: str) -> set[str]:
 
 def test_the_reader_sees_every_way_to_import() -> None:
     text = (
-        "import labeling.argilla as a\ndef f():\n    from labeling.server import host\n"
+        "import labeling.pairs as a\ndef f():\n    from labeling.server import host\n"
         "from . import launch\nfrom ..host import users\n"
     )
     assert imported(text, "labeling.server.inside") == {
-        *("labeling.argilla", "labeling.server.host", "labeling.server.inside.launch"),
+        *("labeling.pairs", "labeling.server.host", "labeling.server.inside.launch"),
         "labeling.server.host.users",
     }
 

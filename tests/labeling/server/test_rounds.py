@@ -80,7 +80,7 @@ def test_a_data_set_that_was_deleted_is_not_called_up_to_date(stage, dataset, se
     server.api()("DELETE", f"datasets/{dataset()}")
     again = stage("push")
     assert again.returncode == 3 and "Traceback" not in again.stderr
-    assert "push it again with --overwrite" in again.stderr
+    assert "push it again with `python -m labeling.push --overwrite`" in again.stderr
     assert stage("push", "--overwrite").returncode == 0
     assert sorted(server.api().ids(dataset())) == ["p0", "p1", "p2"]
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from inhouse import argilla
 from inhouse.errors import InputError
-from labeling import argilla
 
 pytestmark = pytest.mark.slow
 

@@ -1,4 +1,4 @@
-"""The suite's way to Argilla: connect, create a data set, push pairs, pull answers.
+"""The suite's way to Argilla: connect, create a data set, push records, read them with answers.
 
 Only the SDK and the REST API are used, so that the embedded server and any stock Argilla are the
 same thing to us. Where it runs and who asks comes from ``ARGILLA_API_URL`` and
@@ -32,7 +32,6 @@ from argilla._exceptions import (
 
 from inhouse.errors import InputError, words_of
 from inhouse.files import as_utf8
-from inhouse.records import CandidatePair, plain
 
 CREDENTIALS = ".argilla/credentials.json"
 START = "python -m labeling.server start"
@@ -161,7 +160,9 @@ def ensure_annotator(client: rg.Argilla, username: str, workspace: rg.Workspace)
 
     ``client`` must be an owner's: it reads the user's own key back from the server.
     """
-    user = client.users(username)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the SDK warns where it finds none
+        user = client.users(username)
     if user is None:
         password = secrets.token_urlsafe(18)
         user = rg.User(username=username, password=password, role="annotator", client=client)
@@ -172,60 +173,15 @@ def ensure_annotator(client: rg.Argilla, username: str, workspace: rg.Workspace)
     return Access(str(client.api_url), rest(client, "GET", f"/api/v1/users/{user.id}")["api_key"])
 
 
-# --- the pairs data set -----------------------------------------------------------------------
+# --- data sets and their records -------------------------------------------------------------
 
 
 NO_RULE = "none"  # Argilla's questions need two labels, and a house may have one rule
 
 
-def pairs_settings(guidelines: str, rule_ids: list[str], answers_per_pair: int) -> rg.Settings:
-    """What a rater sees: the conversation, two answers, which is better, and what breaks rules."""
-    rule_ids = rule_ids if len(rule_ids) > 1 else [*rule_ids, NO_RULE]
-    return rg.Settings(
-        guidelines=guidelines,
-        fields=[
-            rg.ChatField(name="prompt", title="Conversation"),
-            rg.TextField(name="response_a", title="Answer A"),
-            rg.TextField(name="response_b", title="Answer B"),
-        ],
-        questions=[
-            rg.LabelQuestion(
-                name="preferred",
-                title="Which answer would you rather see sent?",
-                labels={"a": "A", "b": "B", "tie": "Tie"},
-            ),
-            rg.MultiLabelQuestion(
-                name="violations_a", title="Rules that A breaks", labels=rule_ids, required=False
-            ),
-            rg.MultiLabelQuestion(
-                name="violations_b", title="Rules that B breaks", labels=rule_ids, required=False
-            ),
-            rg.RatingQuestion(
-                name="score_a", title="A, 1 to 5", values=[1, 2, 3, 4, 5], required=False
-            ),
-            rg.RatingQuestion(
-                name="score_b", title="B, 1 to 5", values=[1, 2, 3, 4, 5], required=False
-            ),
-            rg.TextQuestion(
-                name="comment", title="Anything a reviewer should know", required=False
-            ),
-        ],
-        metadata=[rg.TermsMetadataProperty(name="topic", visible_for_annotators=False)],
-        distribution=rg.TaskDistribution(min_submitted=answers_per_pair),
-    )
-
-
-def pair_record(pair: CandidatePair) -> rg.Record:
-    """A pair as raters see it: the fields of :func:`pairs_settings`, and its topic to search by."""
-    return rg.Record(
-        id=pair.id,
-        fields={
-            "prompt": plain(pair.prompt),
-            "response_a": pair.response_a,
-            "response_b": pair.response_b,
-        },
-        metadata={"topic": str(pair.metadata.get("topic", "none"))},
-    )
+def rules_of(labels: Sequence[str] | None) -> list[str]:
+    """The rules among a question's labels."""
+    return [label for label in labels or [] if label != NO_RULE]
 
 
 def find_dataset(client: rg.Argilla, name: str, workspace: str) -> rg.Dataset | None:
@@ -240,7 +196,9 @@ def ensure_dataset(
     client: rg.Argilla, name: str, workspace: rg.Workspace, settings: rg.Settings
 ) -> rg.Dataset:
     """The published data set of that name; one that a killed push left half made is made anew."""
-    dataset = client.datasets(name, workspace=workspace)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the SDK warns where it finds none
+        dataset = client.datasets(name, workspace=workspace)
     if (
         dataset is not None
         and rest(client, "GET", f"/api/v1/datasets/{dataset.id}")["status"] == "draft"
@@ -251,6 +209,23 @@ def ensure_dataset(
         dataset = rg.Dataset(name=name, workspace=workspace, settings=settings, client=client)
         dataset.create()
     return dataset
+
+
+def check_still_there(access: Access, name: str, workspace: str, again: str) -> None:
+    """What a manifest calls pushed is on the server.
+
+    Args:
+        again: the command that pushes it again.
+
+    Raises:
+        InputError: somebody has deleted the data set, or no Argilla answers.
+    """
+    with explained(access):
+        if find_dataset(connect(access), name, workspace) is None:
+            raise InputError(
+                f"{name} was pushed, and Argilla at {access.url} has it no more in workspace "
+                f"{workspace}: push it again with `{again} --overwrite`"
+            )
 
 
 def records_with_responses(client: rg.Argilla, dataset: rg.Dataset) -> Iterator[dict[str, Any]]:
@@ -279,17 +254,12 @@ def push_records(dataset: rg.Dataset, records: Iterable[rg.Record], batch_size: 
     """Add records, or update those with the same id, so that a second push changes nothing."""
     given = list(records)
     if given:  # the SDK raises where there is nothing to send
-        dataset.records.log(given, batch_size=batch_size)
+        dataset.records.log(given, batch_size=min(batch_size, len(given)))
 
 
-def push_pairs(client: rg.Argilla, dataset: rg.Dataset, pairs: Sequence[CandidatePair]) -> None:
-    """Add the pairs that the data set lacks."""
+def push_missing(client: rg.Argilla, dataset: rg.Dataset, records: Sequence[rg.Record]) -> None:
+    """Add the records that the data set lacks."""
     there = external_ids(client, dataset)
-    push_records(dataset, [pair_record(pair) for pair in pairs if pair.id not in there])
-    missing = {pair.id for pair in pairs} - external_ids(client, dataset)
+    push_records(dataset, [record for record in records if record.id not in there])
+    missing = {str(record.id) for record in records} - external_ids(client, dataset)
     assert not missing, f"Argilla did not keep {sorted(missing)[:3]}"
-
-
-def pairs_dataset_name(rules_hash: str) -> str:
-    """The pairs' data set under these house rules."""
-    return f"pairs-{rules_hash[:12]}"

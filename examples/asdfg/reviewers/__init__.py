@@ -1,0 +1,1 @@
+"""Simulated compliance reviewers of the demonstration house."""

@@ -1,0 +1,1 @@
+"""What reviewers are given: which answers, which planted breaches, and how they are shown."""

@@ -1,0 +1,1 @@
+"""What is taken from reviewers: verdicts, what they are counted for, and rewrites."""
