@@ -181,7 +181,7 @@ def approved_in(metadata: Mapping[str, Any]) -> list[str]:
 
 def tell(summary: dict[str, Any], made: NextRound) -> None:
     """The figures, and what a person should look at."""
-    from review.summary import shown_rate
+    from review.table import shown_rate
 
     said = ", ".join(f"{n} {kind}" for kind, n in summary["verdicts"].items())
     people = ", ".join(f"{name} {n}" for name, n in summary["reviewers"].items())

@@ -16,6 +16,7 @@ from compliance.rules.house_rules import HouseRules
 from compliance.rules.schema import Rule
 from inhouse.records import Output, Verdict
 from inhouse.statistics import rate
+from review.checked import checked_by
 from review.verdicts.placed import Placed
 from review.verdicts.taken.candidates import candidates
 from review.verdicts.taken.settled import Settled
@@ -52,9 +53,9 @@ def summarise(
         },
         "agreement": agreement([each for each in settled if each.placed.planted is None]),
         "rules": {
-            rule.id: machine(rule, settled, sample)
+            rule.id: machine(rule, *(checked_on(rule, each, rules) for each in (settled, sample)))
             for rule in rules.rules
-            if rule.id not in rules.not_checked()
+            if rule.id not in rules.not_checked(facts=True)
         },
         "candidates": candidates(settled, rules),
         "fail_without_rule": sum(v.verdict == "fail" and not v.rules for v in verdicts),
@@ -152,6 +153,16 @@ def machine(rule: Rule, settled: Sequence[Settled], sample: Sequence[Settled]) -
         "precision": share(sum(rule.id in each.rules for each in marked), len(marked)),
         "recall": share(counts["tp"], counts["tp"] + counts["fn"]),
     }
+
+
+def checked_on(rule: Rule, settled: Sequence[Settled], rules: HouseRules) -> list[Settled]:
+    """The answers on which a machine checks the rule: elsewhere it would be right for free."""
+    is_checked = checked_by(rules)
+    return [
+        each
+        for each in settled
+        if each.output is not None and is_checked(rule.id, each.output.metadata)
+    ]
 
 
 def found_by_machine(output: Output | None, rule: str) -> bool:
