@@ -21,7 +21,9 @@ help:
 ALIGN := \
 	examples.asdfg.prepare sft \
 	labeling.candidates "labeling.server start" labeling.push examples.asdfg.raters labeling.pull \
-	labeling.preferences reward rlhf.dpo review review.memorisation "review.gate --model dpo"
+	labeling.preferences reward rlhf.dpo \
+	review "review.verdicts push" examples.asdfg.reviewers "review.verdicts pull" \
+	review.memorisation "review.gate --model dpo"
 
 # A stage that fails ends it. The gate alone may say no (exit 2): its decision is what was asked for,
 # and a demonstration this small is not meant to pass.
@@ -46,12 +48,15 @@ align-open: setup
 	done
 
 # PPO climbs the reward model beside DPO. A review that has not seen its result is made again, and
-# whoever wants PPO's decision asks for it: `python -m review.gate --model ppo`.
+# what is made of it.
 PPO_DONE := runs/asdfg/ppo/manifest.json
 align-ppo: align
 	@echo; echo "$$ python -m rlhf.ppo"; $(PY) -m rlhf.ppo
 	@[ runs/asdfg/review/manifest.json -nt $(PPO_DONE) ] || \
-	  { echo; echo "$$ python -m review --overwrite"; $(PY) -m review --overwrite; }
+	for words in "review --overwrite" "review.verdicts push --overwrite" examples.asdfg.reviewers \
+	  "review.verdicts pull" "review.gate --model ppo"; do \
+	$(step); \
+	done
 
 test: setup
 	$(PY) -m pytest
