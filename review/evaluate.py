@@ -22,7 +22,7 @@ from typing import Any
 from inhouse import run as runs
 from inhouse.config import Stage, parse, setting
 from inhouse.errors import InputError
-from inhouse.files import read_utf8, write_atomically, write_json
+from inhouse.files import read_utf8, write_json
 from inhouse.judge import find_judge
 from inhouse.records import Prompt, content_id, plain, read
 from review import summary as counting
@@ -101,14 +101,16 @@ def main() -> None:
     try:
         run = runs.open_run(STAGE, options, parsed.settings, inputs)
     except runs.UpToDate:
+        from review.report import write_report
+
         folder = campaign / STAGE.name
         counting.print_table(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
-        print(f"the report: {folder / 'report.html'}")
+        print(f"the report: {write_report(campaign)}")  # also where a kill came before it
         raise
 
     from compliance.rules import house_rules
     from review import answer
-    from review.report import render_report
+    from review.report import write_report
 
     rules = house_rules.load(own.house_rules)
     prompts = [record for source in sources for record in read(source, Prompt)[: own.limit]]
@@ -133,10 +135,6 @@ def main() -> None:
     if own.general_text:
         summary["general_perplexity"] = answer.perplexities(folders, own.general_text)
     write_json(run.path("summary.json"), summary)
-    provenance = {"inputs": run.inputs, "rules": rules.hash, "note": own.note, "told": told}
-    provenance["opening"] = story[0].prompt if story else None
-    page = render_report(campaign.name, summary, outputs, rules, provenance)
-    write_atomically(run.path("report.html"), page)
     counting.print_table(summary)
     run.finish(
         config=(options, own),
@@ -144,6 +142,7 @@ def main() -> None:
         metrics=summary["models"],
         next_command=f"read {run.path('report.html')}",
     )
+    write_report(campaign)  # a view of what was written, which the manifest does not name
 
 
 def find_inputs(
