@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 from compliance.rules.house_rules import in_context
@@ -17,9 +18,8 @@ from review.report.rows import PARTS, Row
 
 SHOWN, PRINTED = 8, 3  # findings of a rule that stand on the page, and on paper; the list has all
 LONGEST = 700  # characters of an answer there
-LOOKED_UP = (
-    2_000  # answers whose nearest example is looked for: seconds, also among 10,000 examples
-)
+# Answers whose nearest example is looked for, and examples among which: seconds, not minutes.
+LOOKED_UP, COMPARED = 2_000, 30_000
 SEVERITIES = ("blocker", "major", "minor", "advisory")
 
 
@@ -68,9 +68,13 @@ class RuleFound:
 
 @dataclass(frozen=True)
 class Lookup:
-    """The examples that the models were trained on, and the nearest one by an answer's line."""
+    """The examples that the models were trained on, and the nearest one by an answer's line.
+
+    ``left_out``: how many more there are, where the data is too large to compare all of it.
+    """
 
     examples: list[Example]
+    left_out: int
     gone: list[str]
     near: dict[int, Near]
 
@@ -78,12 +82,15 @@ class Lookup:
 def look_up(campaign: Campaign) -> Lookup:
     """The nearest example of each answer that breaks a rule, the judged model's first."""
     examples, gone = examples_of(campaign.manifests)
+    left_out = max(0, len(examples) - COMPARED)
+    if left_out:
+        examples = Random(0).sample(examples, COMPARED)
     hits = [p for name in campaign.judged_first for p in _of(campaign, name) if p.output.findings]
     hits = hits[:LOOKED_UP]
     texts = [(p.output.prompt[-1].content, p.output.response) for p in hits]
     near = nearest(examples, texts)
     lines = [placed.line for placed in hits]
-    return Lookup(examples, gone, {ln: n for ln, n in zip(lines, near, strict=True) if n})
+    return Lookup(examples, left_out, gone, {ln: n for ln, n in zip(lines, near, strict=True) if n})
 
 
 def _of(campaign: Campaign, name: str) -> list[Placed]:

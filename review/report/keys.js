@@ -50,6 +50,9 @@ function follow() {
 document.getElementById("keys").addEventListener("click", () => help.showModal());
 document.getElementById("close").addEventListener("click", () => help.close());
 addEventListener("hashchange", follow);
+addEventListener("beforeprint", () => { // not every browser's style can print what is folded
+  for (const folded of document.querySelectorAll("main > section:not(.list) details")) folded.open = true;
+});
 document.getElementById("without").remove();
 document.getElementById("filters").hidden = false;
 offer();

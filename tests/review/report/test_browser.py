@@ -224,6 +224,14 @@ def test_on_a_narrow_screen_nothing_is_wider_than_it(report, open_page):
     assert other["y"] >= one["y"] + one["height"] - 1  # one below the other
 
 
+def test_what_is_folded_is_printed(report, open_page):
+    page = open_page(report)
+    assert page.locator("#criteria ~ details:not([open])").count() > 0
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("#criteria ~ details:not([open])").count() == 0
+    assert page.locator("#rows details[open]").count() == 0
+
+
 def test_without_a_script_the_first_page_and_the_findings_are_there(report, browser):
     page = browser.new_page(java_script_enabled=False)
     page.goto(report.as_uri())

@@ -12,7 +12,7 @@ import pytest
 
 from inhouse import run as runs
 from inhouse.errors import InputError
-from review.report import write_report
+from review.report import by_rule, write_report
 from review.report.campaign import read_campaign
 from review.report.page import render
 from tests.review.report.said import output
@@ -151,6 +151,15 @@ def test_a_rule_stands_with_its_authority_fix_examples_findings_and_nearest_exam
     assert "demonstrations.jsonl, line" in text or "preferences.jsonl, line" in text
 
 
+def test_of_very_large_data_a_part_is_compared_and_the_page_says_so(made, monkeypatch):
+    monkeypatch.setattr(by_rule, "COMPARED", 100)
+    shown = " ".join("".join(Elements(page(made)).said).split())
+    ((compared, left_out),) = re.findall(r"of ([\d,]+) drawn at random, ([\d,]+) were not", shown)
+    assert compared == "100" and int(left_out.replace(",", "")) > 1000
+    monkeypatch.undo()
+    assert "drawn at random, " not in page(made)
+
+
 def test_red_team_audit_and_forgetting_are_there(made):
     shown = " ".join("".join(Elements(page(made)).said).split())
     for said in ("Design effect", "By mutation", "0.550.65", "common sense", "times the base's"):
@@ -215,6 +224,20 @@ def test_an_empty_answer_that_breaks_a_rule_is_shown_as_such(reviewed):
     text = page(reviewed(output("", spans=[("TONE-03", 0, 0)])))
     rule = text[text.index('id="rule-TONE-03"') :]
     assert "an empty answer" in rule[: rule.index("</article>")]
+
+
+def test_an_answers_lines_stay_lines(reviewed):
+    # Without it a list of five charges reads as one sentence.
+    text = page(reviewed(output("One.\nIt is free.\nTwo.", spans=[("FEE-01", 11, 15)])))
+    assert '<p class="answer">One.\nIt is <mark>free<sup>FEE-01</sup></mark>.\nTwo.</p>' in text
+    assert re.search(r"\.answer \{[^}]*white-space: pre-line", text)
+
+
+def test_a_review_whose_manifest_says_little_is_drawn_all_the_same(reviewed):
+    run_dir = reviewed(output())
+    manifest = run_dir / "review" / "manifest.json"
+    manifest.write_text(json.dumps({"stage": "review", "config": {"house_rules": str(RULES)}}))
+    assert "Findings by rule" in page(run_dir)
 
 
 # --- when it is drawn -------------------------------------------------------------------------
