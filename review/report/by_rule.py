@@ -50,7 +50,10 @@ class Found:
 
 @dataclass(frozen=True)
 class RuleFound:
-    """A rule, how often each model breaks it on held-out prompts, and some answers that do."""
+    """A rule, how often each model breaks it on held-out prompts, and some answers that do.
+
+    ``rates`` has the models on whose answers a machine checked it; ``not_checked`` says why not.
+    """
 
     rule: Rule
     rates: dict[str, dict[str, Any]]

@@ -19,7 +19,7 @@ from inhouse.records.files import read_placed
 from review.gate import checker, result
 from review.gate.checker import Counts
 from review.gate.evidence import AUDIT, OWN
-from review.summary import PROMPTED, STORY_GREEDY
+from review.summary import STORY_GREEDY
 
 AGREEMENT = "preferences/agreement.json"
 
@@ -150,7 +150,7 @@ def _last_verdicts(folder: Path) -> Verdicts | None:
 def _told(config: dict[str, Any], names: Sequence[str]) -> str:
     """What the prompted base was told, while that file is there."""
     path = Path(config.get("instructions") or "")
-    return read_utf8(path).strip() if PROMPTED in names and path.is_file() else ""
+    return read_utf8(path).strip() if "base_prompted" in names and path.is_file() else ""
 
 
 def _opening(config: dict[str, Any], answers: Sequence[Placed]) -> str | None:

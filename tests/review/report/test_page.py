@@ -210,6 +210,24 @@ def test_rates_are_corrected_where_the_checkers_errors_are_known(made, tmp_path)
     assert "lower bound" in text  # the other rules
 
 
+def test_a_rule_that_was_not_checked_on_a_models_answers_says_so(reviewed):
+    run_dir = reviewed(output(), output(model="dpo"))
+    path = run_dir / "review" / "summary.json"
+    summary = json.loads(path.read_text())
+    summary["models"]["dpo"]["rules"]["PROM-01"] = None
+    for name in ("sft", "dpo"):
+        summary["models"][name]["rules"]["REC-01"] = None
+    path.write_text(json.dumps(summary))
+    text = page(run_dir)
+    rates = text[text.index('aria-label="Rates by rule"') :]
+
+    def row(rule: str) -> str:
+        return rates[rates.index(f"#rule-{rule}") :].partition("</tr>")[0]
+
+    assert "0.0 %" in row("PROM-01") and "not checked</td>" in row("PROM-01")
+    assert "not checked by machine" in row("REC-01")
+
+
 def test_the_chart_is_inline_and_has_a_bar_for_each_rate(reviewed):
     said = [output(model=name) for name in ("base", "sft", "dpo")]
     found = Elements(page(reviewed(*said))).found
