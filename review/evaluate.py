@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from inhouse import run as runs
 from inhouse.config import Stage, parse
 from inhouse.errors import InputError
-from inhouse.files import read_utf8, write_atomically, write_json
+from inhouse.files import read_utf8, write_json
 from inhouse.judge import find_judge
 from inhouse.records import Prompt, content_id, plain, read
 from review.options import PROMPTED, AbilityOptions, RedTeamOptions, ReviewOptions
@@ -63,13 +63,14 @@ def main() -> None:
     try:
         run = runs.open_run(STAGE, options, parsed.settings, inputs)
     except runs.UpToDate:
-        show(campaign / STAGE.name)
+        show(campaign)
         raise
 
     from compliance.rules import house_rules
     from review.asking import answer, panel
     from review.asking import plan as planning
-    from review.report import render_report
+    from review.report import write_report
+    from review.table import print_table
 
     rules = house_rules.load(own.house_rules)
     plan = make_plan(sources, names, rules, own, tempting, ability)
@@ -93,25 +94,23 @@ def main() -> None:
     )
     summary = count(said, asked, plan, own, judge)
     write_json(run.path("summary.json"), summary)
-    provenance = {"inputs": run.inputs, "rules": rules.hash, "note": own.note}
-    provenance |= {"told": told.get(PROMPTED, ""), "opening": plan.opening}
-    page = render_report(campaign.name, summary, said.outputs, rules, provenance)
-    write_atomically(run.path("report.html"), page)
-    show(run.folder)
+    print_table(summary)
     run.finish(
         config=(options, own, tempting, ability),
         seed=own.seeds[0],
         metrics=summary["models"],
         next_command=f"read {run.path('report.html')}, then python -m review.gate",
     )
+    write_report(campaign)  # a view of what was written, which the manifest does not name
 
 
-def show(folder: Path) -> None:
-    """Print a review's table, and where its report is."""
+def show(campaign: Path) -> None:
+    """Print a finished review's table, and draw its report, before which a kill may have come."""
+    from review.report import write_report
     from review.table import print_table
 
-    print_table(json.loads(read_utf8(folder / "summary.json")))
-    print(f"the report: {folder / 'report.html'}")
+    print_table(json.loads(read_utf8(campaign / STAGE.name / "summary.json")))
+    print(f"the report: {write_report(campaign)}")
 
 
 def find_inputs(

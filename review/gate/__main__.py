@@ -45,6 +45,7 @@ def main() -> None:
     from review.gate import limits, result
     from review.gate.criteria import PASS
     from review.gate.evidence import OWN
+    from review.report import write_report
 
     path = words.run_dir / "review" / OWN
     if words.check or path.is_file():
@@ -59,7 +60,8 @@ def main() -> None:
         document = result.judge(words.run_dir, config, words.model, words.house_rules, words.twin)
         write_json(path, document)
         result.print_table(document)
-        print(f"wrote {path}")
+        page = write_report(words.run_dir, words.house_rules)
+        print(f"wrote {path}; the report opens with it: {page}")
     if document["answer"] != PASS:
         raise GateError(f"the gate says {document['headline']}")
     print(f"the gate says {document['headline']}")

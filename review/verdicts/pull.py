@@ -62,6 +62,7 @@ def main() -> None:
     campaign = Path(options.run_dir)
     pushed = runs.require(campaign / "verdicts" / "push" / runs.MANIFEST, f"run `{PUSH}` first")
 
+    from review.report import write_report
     from review.verdicts import reviewed
     from review.verdicts.placed import Placed
     from review.verdicts.taken import counting, rewrites
@@ -124,6 +125,7 @@ def main() -> None:
         metrics={"verdicts": len(verdicts), "read": len(settled), **summary["verdicts"]},
         next_command=f"python -m review.gate --run_dir {campaign}",
     )
+    write_report(campaign, rules_at)
 
 
 def answers_in(access: Access, named: dict[str, Any], placed: Sequence[Placed]) -> Answers:

@@ -62,7 +62,8 @@ def campaign(rules, write_lines, tmp_path):
             for number in range(prompts)
         ]
         write_lines(folder / "outputs.jsonl", [each.model_dump(mode="json") for each in outputs])
-        write_json(folder / "summary.json", summarise(outputs, list(says), rules))
+        summary = summarise(outputs, list(says), rules) | {"temperature": 1.0}
+        write_json(folder / "summary.json", summary)
         write_manifest(folder)
 
         def limits(text: str) -> Path:
@@ -84,4 +85,5 @@ def write_manifest(folder: Path) -> None:
     """As the review's own: what it wrote, and by which rules."""
     files = [describe_file(folder / name, folder) for name in ("outputs.jsonl", "summary.json")]
     manifest = {"stage": "review", "outputs": files, "config": {"house_rules": str(RULES)}}
+    manifest |= {"created_at": "2026-11-30T09:00:00.000+00:00", "inputs": [], "parents": []}
     (folder / "manifest.json").write_text(json.dumps(manifest))

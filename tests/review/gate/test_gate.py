@@ -80,7 +80,12 @@ def audit(run_dir: Path, **values: tuple[float | None, int]) -> None:
         "exposure_1": (1.0, 30),
     } | values
     summary = {
+        "band": "pass",
         "model": "dpo",
+        "trained_on": 1000,
+        "held_out": 1000,
+        "canaries": 0,
+        "notes": [],
         "measures": {
             name: {"value": value, "low": 0.0, "high": 1.0, "n": n, "band": None}
             for name, (value, n) in measures.items()

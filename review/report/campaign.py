@@ -1,0 +1,169 @@
+"""All that a campaign has for its report: read once, and what is not there yet is None."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compliance.rules import house_rules
+from compliance.rules.house_rules import HouseRules
+from inhouse import run as runs
+from inhouse.errors import InputError, words_of
+from inhouse.files import read_utf8
+from inhouse.reading.rows import objects
+from inhouse.records import Output, Prompt, content_id, plain, read
+from inhouse.records.files import read_placed
+from review.gate import checker, result
+from review.gate.checker import Counts
+from review.gate.evidence import AUDIT, OWN
+from review.options import PROMPTED
+from review.summary import STORY_GREEDY
+
+AGREEMENT = "preferences/agreement.json"
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An answer, and the line of ``outputs.jsonl`` that holds the whole of it."""
+
+    line: int
+    output: Output
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.output.model["name"]
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """The last pull: what all readers said together, and each verdict by the answer's id."""
+
+    folder: Path
+    summary: dict[str, Any]
+    by_output: dict[str, list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """A reviewed campaign.
+
+    ``manifests`` are those of all its stages, by the stage's folder, the review's own among them.
+    ``stale``: what changed since ``gate`` was decided. ``known``: how often the rules' checker is
+    right, by rule. ``told``: what base_prompted was told; ``opening``: the question that opens the
+    report.
+    """
+
+    folder: Path
+    summary: dict[str, Any]
+    answers: Sequence[Placed]
+    rules: HouseRules
+    manifests: dict[str, dict[str, Any]]
+    gate: dict[str, Any] | None
+    stale: list[str]
+    audit: dict[str, Any] | None
+    verdicts: Verdicts | None
+    agreement: dict[str, Any] | None
+    known: dict[str, Counts]
+    told: str
+    opening: str | None
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The review's own."""
+        return self.manifests["review"]
+
+    @property
+    def names(self) -> list[str]:
+        """The models, in the order in which they were made."""
+        return list(self.summary["models"])
+
+    @property
+    def judged(self) -> str:
+        """The model that the report is about: the gate's, else the one that was made last."""
+        return self.gate["model"]["name"] if self.gate else self.names[-1]
+
+    @property
+    def judged_first(self) -> list[str]:
+        """The models as a reviewer reads them."""
+        return [self.judged, *(name for name in reversed(self.names) if name != self.judged)]
+
+
+def read_campaign(folder: Path, rules_at: Path | None = None) -> Campaign:
+    """Everything that is there.
+
+    Args:
+        rules_at: the house rules, where they are no longer where the review read them.
+
+    Raises:
+        InputError: there is no review, or it is not of these rules, or a file is damaged.
+    """
+    own = folder / "review"
+    runs.require(own / runs.MANIFEST, f"run `python -m review --run_dir {folder}` first")
+    manifests = {path.parent.name: _json(path) for path in folder.glob(f"*/{runs.MANIFEST}")}
+    config = manifests["review"]["config"]
+    summary = _json(own / "summary.json")
+    rules_at = rules_at or Path(config["house_rules"])
+    if not rules_at.exists():
+        raise InputError(f"no {rules_at}, by which the review read: say where with --house_rules")
+    rules = house_rules.load(rules_at)
+    if rules.hash != summary["house_rules"]:
+        raise InputError(
+            f"{rules_at} has changed since the review: run `python -m review --run_dir {folder} "
+            "--overwrite`, or name the rules of then with --house_rules"
+        )
+    gate, stale = result.standing(folder) if (own / OWN).is_file() else (None, [])
+    placed = read_placed(own / "outputs.jsonl", Output)
+    answers = [Placed(int(place.removeprefix("line ")), output) for place, output in placed]
+    return Campaign(
+        folder=folder,
+        summary=summary,
+        answers=answers,
+        rules=rules,
+        manifests=manifests,
+        gate=gate,
+        stale=stale,
+        audit=_json(folder / AUDIT) if (folder / AUDIT).is_file() else None,
+        verdicts=_last_verdicts(folder),
+        agreement=_json(folder / AGREEMENT) if (folder / AGREEMENT).is_file() else None,
+        known=checker.read_measured(checker.beside(rules_at), rules)[0],
+        told=_told(config, list(summary["models"])),
+        opening=_opening(config, answers),
+    )
+
+
+def _last_verdicts(folder: Path) -> Verdicts | None:
+    """The last snapshot of people's verdicts that is whole."""
+    pulls = sorted(folder.glob(f"verdicts/pull-*/{runs.MANIFEST}"))
+    if not pulls:
+        return None
+    pull = pulls[-1].parent
+    by_output: dict[str, list[dict[str, Any]]] = {}
+    given = pull / "verdicts.jsonl"
+    for _, verdict in objects(given) if given.stat().st_size else ():  # nobody has answered yet
+        by_output.setdefault(verdict["output_id"], []).append(verdict)
+    return Verdicts(pull, _json(pull / "summary.json"), by_output)
+
+
+def _told(config: dict[str, Any], names: Sequence[str]) -> str:
+    """What the prompted base was told, while that file is there."""
+    path = Path(config.get("instructions") or "")
+    return read_utf8(path).strip() if PROMPTED in names and path.is_file() else ""
+
+
+def _opening(config: dict[str, Any], answers: Sequence[Placed]) -> str | None:
+    """The id of the first question about the firm: the file's, else the first that was answered."""
+    asked = [content_id(plain(p.output.prompt)) for p in answers if p.output.split == STORY_GREEDY]
+    path = Path(config.get("story_prompts") or "")
+    first = content_id(plain(read(path, Prompt)[0].prompt)) if path.is_file() else None
+    return first if first in asked else next(iter(asked), None)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(read_utf8(path))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({words_of(error)}): run its stage again") from None
