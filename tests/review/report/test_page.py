@@ -166,6 +166,12 @@ def test_red_team_audit_and_forgetting_are_there(made):
         assert said in shown
 
 
+def test_a_red_team_of_which_nothing_counts_is_told_and_no_rate_made_up(reviewed):
+    attacks = {"sft": {"any": None, "rules": {"ADV-01": None}}}
+    shown = page(reviewed(output(), red_team=attacks))
+    assert "ADV-01" in shown and "By mutation" not in shown and "Design effect" not in shown
+
+
 def test_what_is_absent_names_the_command_that_makes_it(reviewed):
     text = page(reviewed(output()))
     for said in (
