@@ -119,17 +119,12 @@ def find_inputs(
     sources: Sequence[str],
     options: Sequence[Any],
 ) -> dict[str, str | Path]:
-    """What is read, by the setting that names it; the reward model too, if one is done, and what
-    is known of how often the rules' checker is right."""
-    from review.gate.checker import beside
-
+    """What is read, by the setting that names it; the reward model too, if one is done."""
     set_by = {key: value for each in options for key, value in vars(each).items() if value}
     inputs: dict[str, str | Path] = {**folders, "house_rules": set_by["house_rules"]}
     inputs |= {f"dataset_name {n}": source for n, source in enumerate(sources, start=1)}
     named = ("story_prompts", "instructions", "general_text", "red_team_seeds", "lm_eval_folder")
     inputs |= {key: set_by[key] for key in named if key in set_by}
-    if (measured := beside(Path(set_by["house_rules"]))).is_file():
-        inputs["measured"] = measured
     if (campaign / "reward" / runs.MANIFEST).is_file():
         inputs["reward"] = campaign / "reward"
     return inputs
@@ -173,21 +168,11 @@ def count(
     from review import evidence, summary
     from review.asking import panel
     from review.asking import plan as planning
-    from review.gate import checker
     from review.red_team import summary as tempted
 
     names, rules = list(asked.folders), asked.rules
     counted: dict[str, Any] = {"temperature": planning.TEMPERATURE}
     counted |= summary.summarise(said.outputs, names, rules, judge)
-    beside = checker.beside(Path(own.house_rules))
-    known, why_not = checker.read_measured(beside, rules)
-    counted["checker"] = why_not or str(beside)
-    counted["rules_corrected"] = {
-        name: summary.corrected(
-            summary.of_model(said.outputs, name, summary.HELD_OUT), rules, known
-        )
-        for name in names
-    }
     if PROMPTED in asked.told:
         saved = panel.tokens_of(asked.told[PROMPTED], asked.tokenizer)
         counted["prompt_tokens_saved"] = saved

@@ -5,14 +5,13 @@ Pure functions over ``Output`` records; every rate is the suite's R, with exact 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from inhouse.judge import Judge
 from inhouse.records import Output, content_id, is_blank, plain
 from inhouse.statistics import bootstrap_mean, mcnemar, rate
 from review.checked import checked_by
-from review.gate.checker import Counts, rate_of
 
 if TYPE_CHECKING:
     from compliance.rules.house_rules import HouseRules
@@ -118,16 +117,6 @@ def broken_by_rule(said: Sequence[Output], rules: HouseRules) -> dict[str, tuple
             broken = sum(any(f.rule == rule.id for f in o.findings) for o in asked)
             found[rule.id] = (broken, len(asked))
     return found
-
-
-def corrected(
-    said: Sequence[Output], rules: HouseRules, known: Mapping[str, Counts]
-) -> dict[str, dict[str, Any]]:
-    """Each rule's rate as counted, and with the checker's own errors, as the gate has them."""
-    return {
-        rule: rate_of(broken, asked, known.get(rule))
-        for rule, (broken, asked) in broken_by_rule(said, rules).items()
-    }
 
 
 def change(before: Sequence[Output], after: Sequence[Output]) -> dict[str, float] | None:

@@ -69,6 +69,8 @@ def judge(
         evidence = [each for each in evidence if each.measure != EPSILON] + [*proven]
     case = Case(limits, rules, *both, evidence, known, noise)
     criteria = decide(case)
+    files = {} if why_not else {"checker": checker.beside(rules_at)}
+    files |= {"twin": twin / AUDIT} if twin else {}
     return {
         "schema": SCHEMA,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -88,11 +90,7 @@ def judge(
         "settings": {
             "config": {"path": str(config), "sha256": sha256(config)},
             "house_rules": {"path": str(rules_at), "sha256": rules.hash},
-            **(
-                {"twin": {"path": str(twin / AUDIT), "sha256": sha256(twin / AUDIT)}}
-                if twin
-                else {}
-            ),
+            **{name: {"path": str(at), "sha256": sha256(at)} for name, at in files.items()},
         },
     }
 

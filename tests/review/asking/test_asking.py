@@ -82,7 +82,6 @@ def test_every_model_is_asked_all_of_it(run_stage, campaign, own, prompts):
     assert summary["general_ability"]["dpo"]["all"]["n"] == 4
     assert summary["red_team_plan"]["prompts"] == 14 + 7 + 2
     assert summary["red_team_plan"]["left_out"]["CRYP-01"] > 0
-    assert summary["rules_corrected"]["dpo"]["PROM-01"]["shown"] == "lower bound"
     hashes = {o.model["name"]: o.model["hash"] for o in outputs}
     assert {(e["model"], e["hash"]) for e in summary["evidence"]} == set(hashes.items())
     measures = {(e["kind"], e["measure"]) for e in summary["evidence"] if e["model"] == "dpo"}

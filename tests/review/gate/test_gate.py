@@ -1,6 +1,7 @@
 """The gate on a reviewed campaign: what is counted, what is missing, and what it answers."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -10,10 +11,12 @@ import pytest
 
 from inhouse.errors import InputError
 from inhouse.files import write_json
+from review.gate import checker
 from review.gate.limits import SHIPPED
 from review.gate.result import judge, standing
 
 GATE = "review.gate.__main__"
+RULES = SHIPPED.parent / "house" / "asdfg.yaml"
 HASHES = {"base": "b" * 12, "sft": "5" * 12, "dpo": "d" * 12}
 CLEAN: dict = {}
 BAD = {"broken": "PROM-01"}
@@ -325,6 +328,19 @@ def test_a_bound_that_counts_the_checkers_errors_needs_them_measured(good):
 
 
 # --- files --------------------------------------------------------------------------------------
+
+
+def test_a_gate_is_stale_when_other_errors_of_the_checker_are_measured(good, rules, tmp_path):
+    copy = tmp_path / RULES.name
+    shutil.copy(RULES, copy)
+    counts = {"PROM-01": {"tp": 9, "fn": 1, "fp": 0, "tn": 90}}
+    known = {"house_rules": rules.hash, "labelled": [], "note": "", "rules": counts}
+    write_json(checker.beside(copy), known)
+    write_json(good.folder / "gate.json", judge(good.run_dir, SHIPPED, rules_at=copy))
+    assert standing(good.run_dir)[1] == []
+    counts["PROM-01"]["fn"] = 5
+    write_json(checker.beside(copy), known)
+    assert standing(good.run_dir)[1] == [str(checker.beside(copy))]
 
 
 def test_a_gate_knows_when_it_is_stale(good, run_stage):
