@@ -18,16 +18,31 @@ help:
 	@echo "make check       format, lint, types, fast tests"
 
 # The stages' own commands, in a row. Each can be run by hand after `source .venv/bin/activate`.
-ALIGN := \
+TRAINED := \
 	examples.asdfg.prepare sft \
 	labeling.candidates "labeling.server start" labeling.push examples.asdfg.raters labeling.pull \
-	labeling.preferences reward rlhf.dpo \
-	review "review.verdicts push" examples.asdfg.reviewers "review.verdicts pull" \
-	review.memorisation "review.gate --model dpo"
+	labeling.preferences reward rlhf.dpo
+REVIEWED := review "review.verdicts push" examples.asdfg.reviewers "review.verdicts pull"
+ALIGN := $(TRAINED) $(REVIEWED) review.memorisation "review.gate --model dpo"
 
 # A stage that fails ends it. The gate alone may say no (exit 2): its decision is what was asked for,
 # and a demonstration this small is not meant to pass.
+# $$run is the campaign's folder. A review that has not seen PPO's result is made again, and verdicts
+# on the one before are asked for again.
 define step
+	  case "$$words" in \
+	    review) result=review read=ppo;; \
+	    "review.verdicts push") result=verdicts/push read=review;; \
+	    *) result= ;; \
+	  esac; \
+	  if [ "$$result" ] && [ -f $$run/$$result/manifest.json ] \
+	    && [ $$run/$$read/manifest.json -nt $$run/$$result/manifest.json ]; then \
+	    words="$$words --overwrite"; \
+	  fi; \
+	  case "$$run $$words" in \
+	    "runs/asdfg "*|*"server start") ;; \
+	    *) words="$$words --run_dir $$run";; \
+	  esac; \
 	  echo; echo "$$ python -m $$words"; \
 	  $(PY) -m $$words || { code=$$?; case "$$code $$words" in \
 	    "2 review.gate "*) echo "(exit 2: the gate has decided, and does not pass this model)";; \
@@ -35,26 +50,23 @@ define step
 	  esac; }
 endef
 
+# RUN is for trying this file: its commands then name that campaign.
+RUN := runs/asdfg
+
 align: setup
-	@for words in $(ALIGN); do \
+	@run=$(RUN); for words in $(ALIGN); do \
 	$(step); \
 	done
 
 # The same on SmolLM2-135M-Instruct, which the package index has; configs/open/ is its campaign's.
 align-open: setup
-	@for words in examples.open_model.fetch examples.open_model.general $(ALIGN); do \
-	  case "$$words" in *"server start") ;; *) words="$$words --run_dir runs/open";; esac; \
+	@run=runs/open; for words in examples.open_model.fetch examples.open_model.general $(ALIGN); do \
 	$(step); \
 	done
 
-# PPO climbs the reward model beside DPO. A review that has not seen its result is made again, and
-# what is made of it.
-PPO_DONE := runs/asdfg/ppo/manifest.json
+# PPO climbs the reward model beside DPO.
 align-ppo: align
-	@echo; echo "$$ python -m rlhf.ppo"; $(PY) -m rlhf.ppo
-	@[ runs/asdfg/review/manifest.json -nt $(PPO_DONE) ] || \
-	for words in "review --overwrite" "review.verdicts push --overwrite" examples.asdfg.reviewers \
-	  "review.verdicts pull" "review.gate --model ppo"; do \
+	@run=$(RUN); for words in rlhf.ppo $(REVIEWED) "review.gate --model ppo"; do \
 	$(step); \
 	done
 

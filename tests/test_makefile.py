@@ -1,5 +1,6 @@
 """`make align`: every stage ends it that fails, and the gate's own no does not."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -8,28 +9,44 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def align(tmp_path: Path, module: str, code: int) -> tuple[int, list[str], str]:
-    """Run `make align` with an interpreter that ends that module so; its code, calls, and words."""
-    python = tmp_path / "python"
+def make(
+    tmp_path: Path, target: str, module: str = "", code: int = 0
+) -> tuple[int, list[str], str]:
+    """Make a target with an interpreter that ends that module so.
+
+    Returns:
+        The exit code; the commands, without the campaign's folder; what was printed.
+    """
+    run, python, calls = (tmp_path / name for name in ("run", "python", "calls"))
     python.write_text(
-        f'#!/bin/sh\necho "$2" >> {tmp_path}/calls\n[ "$2" != {module} ] || exit {code}\n'
+        f'#!/bin/sh\nshift; echo "$@" >> {calls}\n[ "$1" != "{module}" ] || exit {code}\n'
     )
     python.chmod(0o755)
-    words = ["make", "--old-file=setup", f"PY={python}", "align"]
+    calls.write_text("")
+    words = ["make", "--old-file=setup", f"PY={python}", f"RUN={run}", target]
     ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-    return ended.returncode, (tmp_path / "calls").read_text().split(), ended.stdout
+    made = calls.read_text().replace(f" --run_dir {run}", "").splitlines()
+    return ended.returncode, made, ended.stdout
+
+
+def finished(tmp_path: Path, *stages: str) -> None:
+    """Stages that were finished one after another."""
+    for number, stage in enumerate(stages):
+        path = tmp_path / "run" / stage / "manifest.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.utime(path, (number, number))
 
 
 def test_what_the_gate_decides_is_shown_and_ends_well(tmp_path):
-    code, calls, said = align(tmp_path, "review.gate", 2)
+    code, calls, said = make(tmp_path, "align", "review.gate", 2)
     assert code == 0
-    after_review = calls[calls.index("review") :]
-    assert after_review == [
-        *("review", "review.verdicts", "examples.asdfg.reviewers", "review.verdicts"),
-        *("review.memorisation", "review.gate"),
+    assert calls[calls.index("review") :] == [
+        *("review", "review.verdicts push", "examples.asdfg.reviewers", "review.verdicts pull"),
+        *("review.memorisation", "review.gate --model dpo"),
     ]
     assert "(exit 2: the gate has decided, and does not pass this model)" in said
-    code, _, said = align(tmp_path, "review.gate", 0)
+    code, _, said = make(tmp_path, "align", "review.gate", 0)
     assert code == 0 and "does not pass" not in said
 
 
@@ -37,5 +54,34 @@ def test_what_the_gate_decides_is_shown_and_ends_well(tmp_path):
     ("module", "code"), [("review.gate", 3), ("review.gate", 1), ("reward", 2), ("review", 3)]
 )
 def test_any_other_failure_ends_it_there(tmp_path, module, code):
-    ended, calls, said = align(tmp_path, module, code)
-    assert ended != 0 and calls[-1] == module and "does not pass" not in said
+    ended, calls, said = make(tmp_path, "align", module, code)
+    assert ended != 0 and calls[-1].split()[0] == module and "does not pass" not in said
+
+
+def test_what_is_up_to_date_is_not_made_again(tmp_path):
+    finished(tmp_path, "ppo", "review", "verdicts/push")
+    code, calls, _ = make(tmp_path, "align-ppo")
+    assert code == 0 and not any("--overwrite" in call for call in calls)
+    assert calls[-6:] == [
+        *("rlhf.ppo", "review", "review.verdicts push", "examples.asdfg.reviewers"),
+        *("review.verdicts pull", "review.gate --model ppo"),
+    ]
+
+
+@pytest.mark.parametrize("target", ["align", "align-ppo"])
+def test_a_review_that_has_not_seen_ppos_result_is_made_again(tmp_path, target):
+    finished(tmp_path, "review", "verdicts/push", "ppo")
+    code, calls, _ = make(tmp_path, target)
+    assert code == 0 and "review --overwrite" in calls
+
+
+@pytest.mark.parametrize("target", ["align", "align-ppo"])
+def test_verdicts_on_an_earlier_review_are_asked_for_again(tmp_path, target):
+    finished(tmp_path, "ppo", "verdicts/push", "review")
+    code, calls, _ = make(tmp_path, target)
+    assert code == 0 and "review.verdicts push --overwrite" in calls and "review" in calls
+
+
+def test_a_review_that_was_killed_goes_on_and_is_not_deleted(tmp_path):
+    finished(tmp_path, "verdicts/push", "ppo")
+    assert "review" in make(tmp_path, "align")[1]
