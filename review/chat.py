@@ -190,6 +190,7 @@ class Speaker:
             max_new_tokens=min(room, max_new_tokens),
             temperature=temperature,
             seed=seed,
+            title=None,  # one answer needs no bar
         )
         reply = batch[0][0]
         if is_blank(reply.text):
