@@ -26,5 +26,11 @@ def following(parent: Path, holds: dict[str, str]) -> Path:
     return parent / f"{PREFIX}{_number(last) + 1:04d}"
 
 
+def newest(parent: Path) -> Path | None:
+    """The last snapshot that is whole: one that was cut off has no manifest."""
+    whole = [path for path in parent.glob(f"{PREFIX}*") if (path / MANIFEST).is_file()]
+    return max(whole, key=_number, default=None)
+
+
 def _number(folder: Path) -> int:
     return int(folder.name.removeprefix(PREFIX))

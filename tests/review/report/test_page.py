@@ -197,6 +197,33 @@ def test_a_decision_of_other_files_is_marked_as_such(made, tmp_path):
     assert "This decision is of other files" not in page(made)
 
 
+def test_verdicts_on_answers_that_have_changed_since_stand_beside_none(made, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(made, copy)
+    path = copy / "review" / "outputs.jsonl"
+    path.write_text(path.read_text().replace("Thank you for asking.", "Thanks for asking."))
+    for run_dir, of_others in ((made, False), (copy, True)):  # the ids are the same in both
+        text = page(run_dir)
+        shown = " ".join("".join(Elements(text).said).split())
+        assert ("These verdicts are on other answers" in shown) is of_others
+        assert ("python -m review.verdicts push --overwrite" in shown) is of_others
+        data = json.loads(Elements(text).inside["script"][0])
+        given = [answer[-1] for row in data["rows"] for answer in row[6] if answer[-1]]
+        assert bool(given) is not of_others
+
+
+def test_an_audit_of_another_model_is_marked_as_such(made, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(made, copy)
+    path = copy / "memorisation" / "manifest.json"
+    audited = json.loads(path.read_text())["inputs"][0]["sha256"]
+    path.write_text(path.read_text().replace(audited, "0" * 64))
+    assert "This audit is of another model" in page(copy)
+    assert "This audit is of another model" not in page(made)
+    path.unlink()  # it was begun again, and not finished
+    assert "Nobody has asked what the model gives away" in page(copy)
+
+
 def test_rates_are_corrected_where_the_checkers_errors_are_known(made, tmp_path):
     assert "lower bound" in page(made)
     rules = tmp_path / "asdfg.yaml"
