@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from inhouse.run.manifest import MANIFEST
-
-PREFIX = "pull-"
+from inhouse.run.manifest import SNAPSHOT as PREFIX
 
 
 def following(parent: Path, holds: dict[str, str]) -> Path:
