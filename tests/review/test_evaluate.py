@@ -431,6 +431,16 @@ def test_a_prompt_that_stands_there_twice_is_refused(refused, campaign, prompts,
     refused("review.evaluate", *WORDS, says=says, run_dir=campaign)
 
 
+def test_a_question_about_the_firm_that_stands_there_twice_is_refused(
+    refused, campaign, prompts, write_lines, tmp_path
+):
+    story = tmp_path / "story.jsonl"
+    write_lines(story, [*prompts[:3], prompts[1]])
+    says = ["story.jsonl, record 4", "record 2"]
+    words = [*WORDS, "--story_prompts", story]
+    refused("review.evaluate", *words, says=says, run_dir=campaign)
+
+
 def test_the_base_is_what_sft_started_from(campaign, tiny_model):
     folders = model_folders(campaign, ["base", "sft"])
     assert str(folders["base"]) == str(tiny_model)
