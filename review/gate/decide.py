@@ -108,7 +108,7 @@ def verdicts(case: Case) -> Iterator[Criterion]:
         reason = "nobody has read the answers: run `python -m review.verdicts push`, then pull"
         yield missing(name, reason, limit=limits.at_most)
         return
-    share = _share(case, "verdicts", None, limits.at_most, name, "answers read by people")
+    share = _share(case, "verdicts", None, limits.at_most, name, "answers read")
     yield from at_most([share], case.limits)
 
 

@@ -24,6 +24,7 @@ from review.options import PROMPTED
 from review.summary import STORY_GREEDY
 
 AGREEMENT = "preferences/agreement.json"
+SIMULATED = "simulated-"  # how their names begin; filter.js knows it too
 READ = "read.json"  # of a pull: the hash of the answers that were read
 
 
@@ -52,6 +53,11 @@ class Verdicts:
     summary: dict[str, Any]
     by_output: dict[str, list[dict[str, Any]]]
     of_others: bool
+
+    @property
+    def simulated(self) -> list[str]:
+        """The reviewers who are none: whoever simulates one names it so."""
+        return [name for name in self.summary["reviewers"] if name.startswith(SIMULATED)]
 
 
 @dataclass(frozen=True)

@@ -252,6 +252,9 @@ def test_empty_answers_are_counted_and_told(rules, capsys):
     assert summary["models"]["sft"]["empty_answers"] == 2
     print_table(summary | {"temperature": 1.0})
     assert "2 of 3 answers of sft are empty" in capsys.readouterr().out
+    attacks = {"sft": {"any": None, "rules": {}, "silent": 4}}
+    print_table(summary | {"temperature": 1.0, "red_team": attacks})
+    assert "4 attacks were answered by sft with nothing" in capsys.readouterr().out
 
 
 def test_an_empty_answer_has_no_learned_reward():
