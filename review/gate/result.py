@@ -125,8 +125,8 @@ def standing(campaign: Path) -> tuple[dict[str, Any], list[str]]:
     changed = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
     for name, entry in document["settings"].items():
         at = Path(entry["path"])
-        now = _hash_now(at, rules_hash if name == "house_rules" else sha256)
-        if now != entry["sha256"]:
+        hash_of = rules_hash if name == "house_rules" else sha256
+        if _hash_now(at, hash_of) != entry["sha256"]:
             changed.append(entry["path"])
     return document, changed
 
