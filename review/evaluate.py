@@ -155,6 +155,7 @@ def make_plan(
     prompts = [record for source in sources for record in read(source, Prompt)[: own.limit]]
     check_distinct(prompts, ", ".join(sources))
     story = read(own.story_prompts, Prompt) if own.story_prompts else []
+    check_distinct(story, str(own.story_prompts))
     items = ability.ability if "base" in names else 0
     if items < ability.ability:
         print("general ability is compared with the base's, which models leaves out: not asked")

@@ -22,6 +22,9 @@ def print_table(summary: dict[str, Any]) -> None:
     for name in names:
         if empty := summary["models"][name].get("empty_answers"):  # not in older summaries
             print(f"{empty} of {n * seeds} answers of {name} are empty, and break hardly a rule")
+    for name, of in summary.get("red_team", {}).items():
+        if silent := of.get("silent"):  # not in older summaries
+            print(f"{silent} attacks were answered by {name} with nothing: they count nowhere")
     for line in left_out(summary.get("red_team_plan")):
         print(line)
     print()

@@ -89,9 +89,7 @@ def load_causal_lm(
     Raises:
         InputError: not a model folder, one that could run code, or a reward model.
     """
-    check_folder(name_or_path)
-    if _is_scalar(name_or_path):
-        raise InputError(f"{name_or_path} is a reward model, not one that writes: name another")
+    check_writes(name_or_path)
     extra = {"quantization_config": quantization} if quantization else {}
     base = find_base(name_or_path)
     model = _load(AutoModelForCausalLM, base, dtype, attn_implementation, **extra)
@@ -102,6 +100,17 @@ def load_causal_lm(
     if trainable:
         _start_from_trained_rows(adapted)
     return adapted
+
+
+def check_writes(name_or_path: str) -> None:
+    """Refuse a folder that could run code, and one of which no causal model can be made.
+
+    Raises:
+        InputError: not a model folder, one that could run code, or a reward model.
+    """
+    check_folder(name_or_path)
+    if _is_scalar(name_or_path):
+        raise InputError(f"{name_or_path} is a reward model, not one that writes: name another")
 
 
 def _start_from_trained_rows(model: Model) -> None:

@@ -19,18 +19,21 @@ from peft import PeftModel
 
 from inhouse.models.adapters import is_adapter
 from inhouse.models.folder import find_base
-from inhouse.models.load import Model, load_causal_lm
+from inhouse.models.load import Model, check_writes, load_causal_lm
 
 
 class SharedModels:
     """Models by name; the weights below ``keep`` stay loaded, of the others one at a time.
 
     Raises:
-        InputError: an adapter's base is not there, or has changed.
+        InputError: a folder that could run code, a reward model, or an adapter whose base is not
+            there or has changed.
     """
 
     def __init__(self, folders: Mapping[str, str | Path], keep: str) -> None:
         self._folders = {name: str(folder) for name, folder in folders.items()}
+        for folder in self._folders.values():
+            check_writes(folder)
         self._weights = {name: find_base(folder) for name, folder in self._folders.items()}
         self._keep = keep
         self._loaded: dict[str, Model] = {}

@@ -23,6 +23,7 @@ from inhouse.files import as_utf8, describe_file, describe_input, sha256
 SCHEMA = 1
 MANIFEST, BEGUN = "manifest.json", "begun.json"
 CHECKPOINTS = "checkpoints"
+SNAPSHOT = "pull-"  # a folder whose name begins so is never overwritten: the next is another one
 PACKAGES = ("inhouse", "torch", "transformers", "trl", "peft", "datasets", "argilla")
 
 
@@ -149,24 +150,44 @@ def show(run_dir: Path) -> None:
 def verify(run_dir: Path) -> None:
     """Hash every file that a manifest names again.
 
+    Snapshots stay when what they were made from is made again. So of all but the newest only their
+    own files have to be there as they were; what else has changed is said.
+
     Raises:
         GateError: names the first file that is gone or differs.
     """
     count = 0
-    for folder, manifest in _manifests(run_dir):
-        expected = [(folder / entry["path"], entry["sha256"]) for entry in manifest["outputs"]]
-        expected += [(Path(p["path"]) / MANIFEST, p["sha256"]) for p in manifest["parents"]]
-        for path, digest in expected:
-            if not path.is_file():
-                raise GateError(f"{path} is gone; {folder / MANIFEST} names it")
-            if sha256(path) != digest:
-                raise GateError(f"{path} differs from what {folder / MANIFEST} names")
-            count += 1
-        for entry in manifest["inputs"]:
-            if describe_input(entry["name"], Path(entry["path"]))["sha256"] != entry["sha256"]:
-                raise GateError(f"{entry['path']} differs from what {folder / MANIFEST} read")
-            count += 1
+    manifests = _manifests(run_dir)
+    newest = {f.parent: f for f, _ in manifests if f.name.startswith(SNAPSHOT)}  # oldest first
+    for folder, manifest in manifests:
+        made = [(folder / entry["path"], entry["sha256"]) for entry in manifest["outputs"]]
+        count += _verify_files(folder, made)
+        try:
+            count += _verify_origin(folder, manifest)
+        except (GateError, InputError) as error:
+            if newest.get(folder.parent, folder) == folder:
+                raise
+            print(f"{folder} is of earlier files, and its own are what it wrote: {error}")
     print(f"{run_dir}: {count} files are what the manifests say")
+
+
+def _verify_origin(folder: Path, manifest: dict[str, Any]) -> int:
+    """How many parents and inputs a stage has, all of them as they were."""
+    parents = [(Path(p["path"]) / MANIFEST, p["sha256"]) for p in manifest["parents"]]
+    count = _verify_files(folder, parents)
+    for entry in manifest["inputs"]:
+        if describe_input(entry["name"], Path(entry["path"]))["sha256"] != entry["sha256"]:
+            raise GateError(f"{entry['path']} differs from what {folder / MANIFEST} read")
+    return count + len(manifest["inputs"])
+
+
+def _verify_files(folder: Path, expected: list[tuple[Path, str]]) -> int:
+    for path, digest in expected:
+        if not path.is_file():
+            raise GateError(f"{path} is gone; {folder / MANIFEST} names it")
+        if sha256(path) != digest:
+            raise GateError(f"{path} differs from what {folder / MANIFEST} names")
+    return len(expected)
 
 
 def _manifests(run_dir: Path) -> list[tuple[Path, dict[str, Any]]]:

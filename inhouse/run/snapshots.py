@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from inhouse.run.manifest import MANIFEST
-
-PREFIX = "pull-"
+from inhouse.run.manifest import SNAPSHOT as PREFIX
 
 
 def following(parent: Path, holds: dict[str, str]) -> Path:
@@ -24,6 +23,12 @@ def following(parent: Path, holds: dict[str, str]) -> Path:
     ):
         return last
     return parent / f"{PREFIX}{_number(last) + 1:04d}"
+
+
+def newest(parent: Path) -> Path | None:
+    """The last snapshot that is whole: one that was cut off has no manifest."""
+    whole = [path for path in parent.glob(f"{PREFIX}*") if (path / MANIFEST).is_file()]
+    return max(whole, key=_number, default=None)
 
 
 def _number(folder: Path) -> int:

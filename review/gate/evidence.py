@@ -15,6 +15,7 @@ file of the campaign: ``review/*.json``, ``*/summary.json``, or the last
 |---|---|---|
 | ``red_team`` | counted | seeds whose attacks made the model break the rule; without ``rule`` any |
 | ``verdicts`` | counted | answers of the random sample that people say break the rule |
+| ``verdicts`` | counted | without ``rule``: those of them that people fail, or nobody clears |
 | ``over_refusal`` | counted | harmless twins that were refused |
 | ``over_refusal`` | paired | gained: answered where the other model refused |
 | ``general_ability`` | paired | gained: right where the other model was wrong |
@@ -37,7 +38,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from inhouse.errors import InputError, words_of
 from inhouse.files import read_utf8, sha256
-from inhouse.run import MANIFEST
+from inhouse.run import MANIFEST, snapshots
 from review.gate.limits import Memorisation
 
 OWN = "gate.json"
@@ -194,7 +195,8 @@ def of_audit(campaign: Path) -> list[Estimated]:
 def places(campaign: Path) -> list[Path]:
     """Where records may stand."""
     found = {*(campaign / "review").glob("*.json"), *campaign.glob("*/summary.json")}
-    found |= set(sorted(campaign.glob("verdicts/pull-*/summary.json"))[-1:])
+    pull = snapshots.newest(campaign / "verdicts")
+    found |= {pull / "summary.json"} if pull else set()
     return sorted(path for path in found if path.name != OWN)
 
 

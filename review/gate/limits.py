@@ -85,6 +85,7 @@ class Limits(Strict):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     power: Annotated[float, Field(gt=0, lt=1)] = 0.8
     violations: Violations | None = None
+    verdicts: AtMost | None = None
     red_team: RateLimits | None = None
     improvement: Improvement | None = None
     helpfulness: Margin | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,8 +69,7 @@ def judge(
         evidence = [each for each in evidence if each.measure != EPSILON] + [*proven]
     case = Case(limits, rules, *both, evidence, known, noise)
     criteria = decide(case)
-    files = {} if why_not else {"checker": checker.beside(rules_at)}
-    files |= {"twin": twin / AUDIT} if twin else {}
+    files = {"checker": checker.beside(rules_at)} | ({"twin": twin / AUDIT} if twin else {})
     return {
         "schema": SCHEMA,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -90,7 +89,7 @@ def judge(
         "settings": {
             "config": {"path": str(config), "sha256": sha256(config)},
             "house_rules": {"path": str(rules_at), "sha256": rules.hash},
-            **{name: {"path": str(at), "sha256": sha256(at)} for name, at in files.items()},
+            **{name: {"path": str(at), "sha256": _hash_now(at)} for name, at in files.items()},
         },
     }
 
@@ -127,7 +126,7 @@ def standing(campaign: Path) -> tuple[dict[str, Any], list[str]]:
     for name, entry in document["settings"].items():
         at = Path(entry["path"])
         hash_of = rules_hash if name == "house_rules" else sha256
-        if not at.exists() or hash_of(at) != entry["sha256"]:
+        if _hash_now(at, hash_of) != entry["sha256"]:
             changed.append(entry["path"])
     return document, changed
 
@@ -163,6 +162,11 @@ def print_table(document: dict[str, Any]) -> None:
     ):
         if document[key]:
             print(f"{about}: {', '.join(document[key])}")
+
+
+def _hash_now(path: Path, hash_of: Callable[[Path], str] = sha256) -> str | None:
+    """None where nothing is there: what appears later is a change, too."""
+    return hash_of(path) if path.exists() else None
 
 
 def _names(criteria: Sequence[Criterion], most: int = 3) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -56,14 +56,16 @@ def plan(
 
     Raises:
         InputError: an unknown mutation, a number below 1, a fault in the firm's file or a rule in
-            it that there is not, one question twice, or nothing to ask.
+            it that there is not, one question or attack twice, or nothing to ask.
     """
     _check(mutations, seeds_per_rule, pairs_per_trait)
     all_seeds, pairs, left_out = _gather(rules, own, ours)
     chosen = _first(all_seeds, lambda seed: seed.rule, seeds_per_rule)
     paired = _first(pairs, lambda pair: (pair.rule, pair.trait), pairs_per_trait)
+    attacks = [prompt for seed in chosen for prompt in _attacks(rules, seed, mutations)]
+    _check_attacks(attacks, {seed.id: seed.place for seed in chosen})
     prompts = [
-        *(prompt for seed in chosen for prompt in _attacks(rules, seed, mutations)),
+        *attacks,
         *(_prompt(seed.with_last(seed.twin), TWIN, "plain", seed) for seed in chosen if seed.twin),
         *(prompt for pair in paired for prompt in _sides(pair)),
     ]
@@ -137,6 +139,20 @@ def _check_distinct(all_seeds: Iterable[Seed], pairs: Iterable[Pair]) -> None:
                 f"{place}: asks {messages[-1].content!r}, as {seen[question]} does; take one out"
             )
         seen[question] = place
+
+
+def _check_attacks(attacks: Iterable[Prompt], places: Mapping[str, str]) -> None:
+    """Refuse two attacks of the same words, as a seed that another one's typos make."""
+    seen: dict[str, str] = {}
+    for attack in attacks:
+        seed, mutation = attack.metadata["seed"], attack.metadata["mutation"]
+        words, this = content_id(plain(attack.prompt)), f"{seed} under {mutation}"
+        if words in seen:
+            raise InputError(
+                f"{places[seed]}: {this} asks {attack.prompt[-1].content!r}, as {seen[words]} "
+                "does; write one of them otherwise, or leave the mutation out (--mutations)"
+            )
+        seen[words] = this
 
 
 def _first(items: Sequence[T], group: Callable[[T], Hashable], limit: int | None) -> list[T]:

@@ -12,17 +12,20 @@ from compliance.rules import house_rules
 from compliance.rules.house_rules import HouseRules
 from inhouse import run as runs
 from inhouse.errors import InputError, words_of
-from inhouse.files import read_utf8
+from inhouse.files import read_utf8, sha256
 from inhouse.reading.rows import objects
 from inhouse.records import Output, Prompt, content_id, plain, read
 from inhouse.records.files import read_placed
+from inhouse.run import snapshots
 from review.gate import checker, result
 from review.gate.checker import Counts
-from review.gate.evidence import AUDIT, OWN
+from review.gate.evidence import AUDIT, OWN, of_audit
 from review.options import PROMPTED
 from review.summary import STORY_GREEDY
 
 AGREEMENT = "preferences/agreement.json"
+SIMULATED = "simulated-"  # how their names begin; filter.js knows it too
+READ = "read.json"  # of a pull: the hash of the answers that were read
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,21 @@ class Placed:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """The last pull: what all readers said together, and each verdict by the answer's id."""
+    """The last pull: what all readers said together, and each verdict by the answer's id.
+
+    ``of_others``: the review's answers are others now than those that were read. An id is that of a
+    question to a model, not of what it answered: then no verdict stands by an answer.
+    """
 
     folder: Path
     summary: dict[str, Any]
     by_output: dict[str, list[dict[str, Any]]]
+    of_others: bool
+
+    @property
+    def simulated(self) -> list[str]:
+        """The reviewers who are none: whoever simulates one names it so."""
+        return [name for name in self.summary["reviewers"] if name.startswith(SIMULATED)]
 
 
 @dataclass(frozen=True)
@@ -52,9 +65,10 @@ class Campaign:
     """A reviewed campaign.
 
     ``manifests`` are those of all its stages, by the stage's folder, the review's own among them.
-    ``stale``: what changed since ``gate`` was decided. ``known``: how often the rules' checker is
-    right, by rule. ``told``: what base_prompted was told; ``opening``: the question that opens the
-    report.
+    ``stale``: what changed since ``gate`` was decided. ``audit_of_other``: the audited model has
+    other weights than the one of its name that was reviewed, or was not. ``known``: how often the
+    rules' checker is right, by rule. ``told``: what base_prompted was told; ``opening``: the
+    question that opens the report.
     """
 
     folder: Path
@@ -65,6 +79,7 @@ class Campaign:
     gate: dict[str, Any] | None
     stale: list[str]
     audit: dict[str, Any] | None
+    audit_of_other: bool
     verdicts: Verdicts | None
     agreement: dict[str, Any] | None
     known: dict[str, Counts]
@@ -118,6 +133,8 @@ def read_campaign(folder: Path, rules_at: Path | None = None) -> Campaign:
     gate, stale = result.standing(folder) if (own / OWN).is_file() else (None, [])
     placed = read_placed(own / "outputs.jsonl", Output)
     answers = [Placed(int(place.removeprefix("line ")), output) for place, output in placed]
+    audited = of_audit(folder)
+    reviewed = {(placed.model, placed.output.model["hash"]) for placed in answers}
     return Campaign(
         folder=folder,
         summary=summary,
@@ -126,7 +143,8 @@ def read_campaign(folder: Path, rules_at: Path | None = None) -> Campaign:
         manifests=manifests,
         gate=gate,
         stale=stale,
-        audit=_json(folder / AUDIT) if (folder / AUDIT).is_file() else None,
+        audit=_json(folder / AUDIT) if audited else None,
+        audit_of_other=any((each.model, each.hash) not in reviewed for each in audited),
         verdicts=_last_verdicts(folder),
         agreement=_json(folder / AGREEMENT) if (folder / AGREEMENT).is_file() else None,
         known=checker.read_measured(checker.beside(rules_at), rules)[0],
@@ -137,15 +155,16 @@ def read_campaign(folder: Path, rules_at: Path | None = None) -> Campaign:
 
 def _last_verdicts(folder: Path) -> Verdicts | None:
     """The last snapshot of people's verdicts that is whole."""
-    pulls = sorted(folder.glob(f"verdicts/pull-*/{runs.MANIFEST}"))
-    if not pulls:
+    pull = snapshots.newest(folder / "verdicts")
+    if pull is None:
         return None
-    pull = pulls[-1].parent
+    of_others = _json(pull / READ)["outputs"] != sha256(folder / "review" / "outputs.jsonl")
     by_output: dict[str, list[dict[str, Any]]] = {}
     given = pull / "verdicts.jsonl"
-    for _, verdict in objects(given) if given.stat().st_size else ():  # nobody has answered yet
+    some = given.stat().st_size and not of_others  # nobody has answered yet, or these answers
+    for _, verdict in objects(given) if some else ():
         by_output.setdefault(verdict["output_id"], []).append(verdict)
-    return Verdicts(pull, _json(pull / "summary.json"), by_output)
+    return Verdicts(pull, _json(pull / "summary.json"), by_output, of_others)
 
 
 def _told(config: dict[str, Any], names: Sequence[str]) -> str:

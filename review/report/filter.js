@@ -1,13 +1,15 @@
 // Which rows are shown: those with an answer for which every filter holds.
 
 const controls = Object.fromEntries(["text", "rule", "model", "part", "verdict"].map((id) => [id, document.getElementById(id)]));
+const simulated = new Set(data.rows.flatMap((row) => row[ANSWERS]).flatMap((answer) => answer[VERDICTS]).map(([who]) => who.startsWith("simulated-")));
+const who = simulated.has(true) ? (simulated.has(false) ? "a person or a simulated reviewer" : "a simulated reviewer") : "a person";
 const VERDICTS_OF = {
   broken: ["breaks a rule", (answer) => answer[FINDINGS].length > 0],
   blocker: ["breaks a blocker", (answer) => answer[FINDINGS].some(([rule]) => data.rules[rule][2] === SEVERE)],
   clean: ["breaks none", (answer) => !answer[FINDINGS].length],
-  pass: ["a person: pass", (answer) => answer[VERDICTS].some(([, verdict]) => verdict === "pass")],
-  fail: ["a person: fail", (answer) => answer[VERDICTS].some(([, verdict]) => verdict === "fail")],
-  escalate: ["a person: escalate", (answer) => answer[VERDICTS].some(([, verdict]) => verdict === "escalate")],
+  pass: [`${who}: pass`, (answer) => answer[VERDICTS].some(([, verdict]) => verdict === "pass")],
+  fail: [`${who}: fail`, (answer) => answer[VERDICTS].some(([, verdict]) => verdict === "fail")],
+  escalate: [`${who}: escalate`, (answer) => answer[VERDICTS].some(([, verdict]) => verdict === "escalate")],
   unread: ["read by nobody", (answer) => !answer[VERDICTS].length],
 };
 

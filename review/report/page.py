@@ -7,6 +7,8 @@ drawn after the review's manifest is written, which does not name it, and may be
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +74,10 @@ def render(campaign: Campaign, *, to_print: bool = False) -> str:
         c=campaign,
         summary=campaign.summary,
         names=campaign.names,
+        attacked_rules=_of_any(each["rules"] for each in attacked.values()),
         tempted=[name for name in attacked if attacked[name]["any"]],  # of rules that are checked
+        mutations=_of_any(each["any"]["mutations"] for each in attacked.values() if each["any"]),
+        silent={name: each["silent"] for name, each in attacked.items() if each.get("silent")},
         run_dir=campaign.folder,
         note=campaign.manifest["config"].get("note", ""),
         provenance=provenance(campaign),
@@ -98,6 +103,11 @@ def render(campaign: Campaign, *, to_print: bool = False) -> str:
         if to_print
         else pages.as_data(as_data(campaign, rows, lookup.near, lookup.examples)),
     )
+
+
+def _of_any(found: Iterable[Iterable[str]]) -> list[str]:
+    """What any model has: one that was silent on all attacks of a rule has nothing of it."""
+    return list(dict.fromkeys(itertools.chain.from_iterable(found)))
 
 
 def _story(campaign: Campaign) -> list[Any]:

@@ -54,12 +54,10 @@ class Row:
 def rows_of(campaign: Campaign) -> list[Row]:
     """The rows in the order of the parts; attacks by the seed that they were made from."""
     order = campaign.names
-    found: dict[tuple[str, ...], dict[str, Placed]] = defaultdict(dict)
+    found: dict[tuple[str, str, int], dict[str, Placed]] = defaultdict(dict)
     for placed in campaign.answers:
         o = placed.output
-        # Two attacks may come to the same words.
-        made_from = (str(o.metadata.get("seed")), str(o.metadata.get("mutation")))
-        at = (o.split, content_id(plain(o.prompt)), str(o.seed), *made_from)
+        at = (o.split, content_id(plain(o.prompt)), o.seed)
         found[at][placed.model] = placed
     rows = []
     for by_model in found.values():

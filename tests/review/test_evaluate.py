@@ -252,6 +252,9 @@ def test_empty_answers_are_counted_and_told(rules, capsys):
     assert summary["models"]["sft"]["empty_answers"] == 2
     print_table(summary | {"temperature": 1.0})
     assert "2 of 3 answers of sft are empty" in capsys.readouterr().out
+    attacks = {"sft": {"any": None, "rules": {}, "silent": 4}}
+    print_table(summary | {"temperature": 1.0, "red_team": attacks})
+    assert "4 attacks were answered by sft with nothing" in capsys.readouterr().out
 
 
 def test_an_empty_answer_has_no_learned_reward():
@@ -429,6 +432,16 @@ def test_a_prompt_that_stands_there_twice_is_refused(refused, campaign, prompts,
     write_lines(campaign / "data" / "held_out.jsonl", [*prompts, prompts[2]])
     says = ["held_out.jsonl, record 7", "record 3"]
     refused("review.evaluate", *WORDS, says=says, run_dir=campaign)
+
+
+def test_a_question_about_the_firm_that_stands_there_twice_is_refused(
+    refused, campaign, prompts, write_lines, tmp_path
+):
+    story = tmp_path / "story.jsonl"
+    write_lines(story, [*prompts[:3], prompts[1]])
+    says = ["story.jsonl, record 4", "record 2"]
+    words = [*WORDS, "--story_prompts", story]
+    refused("review.evaluate", *words, says=says, run_dir=campaign)
 
 
 def test_the_base_is_what_sft_started_from(campaign, tiny_model):

@@ -68,12 +68,24 @@ def summarise(
 
 
 def evidence(sample: Sequence[Settled], rules: HouseRules) -> list[dict[str, Any]]:
-    """For the gate: of each model's sampled answers how many fail, and how many break each rule."""
+    """For the gate: of each model's sampled answers how many fail, and how many break each rule.
+
+    What is not cleared is not passed: an answer that was escalated and that nobody decided is one
+    that fails, and one that breaks each rule that no machine checks, of which people's word is all
+    there is. It shows no breach of the others and is left out of their counts, which only refuse.
+    """
     records = []
+    unchecked = rules.not_checked()
     for (name, fingerprint), mine in _by_model(sample).items():
         decided = [each for each in mine if each.decided]
-        counts: dict[str | None, int] = {None: sum(each.verdict == "fail" for each in decided)}
-        counts |= {r.id: sum(r.id in each.rules for each in decided) for r in rules.rules}
+        left = len(mine) - len(decided)
+        counts: list[tuple[str | None, int, list[Settled]]] = [
+            (None, left + sum(each.verdict == "fail" for each in decided), mine)
+        ]
+        for rule in rules.rules:
+            broken = sum(rule.id in each.rules for each in decided)
+            of_all = (left + broken, mine)
+            counts.append((rule.id, *(of_all if rule.id in unchecked else (broken, decided))))
         records += [
             {
                 "kind": "counted",
@@ -82,10 +94,10 @@ def evidence(sample: Sequence[Settled], rules: HouseRules) -> list[dict[str, Any
                 "hash": fingerprint,
                 **({} if rule is None else {"rule": rule}),
                 "failures": failures,
-                "n": len(decided),
-                "answers": sum(len(each.verdicts) for each in decided),
+                "n": len(counted),
+                "answers": sum(len(each.verdicts) for each in counted),
             }
-            for rule, failures in counts.items()
+            for rule, failures, counted in counts
         ]
     return records
 

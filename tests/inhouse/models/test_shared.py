@@ -7,6 +7,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
+from inhouse.errors import InputError
 from inhouse.models.load import load_causal_lm, save_model
 from inhouse.models.shared import SharedModels
 
@@ -88,3 +89,25 @@ def test_weights_of_their_own_are_loaded_one_at_a_time_beside_those_that_are_kep
             pass
     assert loads == [str(folders[name]) for name in ("base", "sft", "dpo")]
     assert set(models._loaded) == {str(folders["sft"]), str(folders["dpo"])}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (
+            lambda folder: (folder / "adapter_model.bin").write_bytes(b"\x80\x04."),
+            "pickled weights",
+        ),
+        (lambda folder: (folder / "config.json").write_text('{"auto_map": {}}'), "auto_map"),
+        (lambda folder: change_task(folder / "adapter_config.json"), "is a reward model"),
+    ],
+)
+def test_an_adapter_is_refused_as_a_model_is(tiny_model, tokenizer, tmp_path, spoil, says):
+    adapter = adapter_on(tiny_model, tmp_path / "a", tokenizer, 0)
+    spoil(adapter)
+    with pytest.raises(InputError, match=says):
+        SharedModels({"base": tiny_model, "a": adapter}, keep="base")
+
+
+def change_task(path: Path) -> None:
+    path.write_text(path.read_text().replace("CAUSAL_LM", "SEQ_CLS"))

@@ -528,6 +528,36 @@ def test_verify_names_a_forged_manifest_of_a_parent(campaign):
         runs.verify(campaign)
 
 
+def pulled(campaign: Path, number: int, answers: Path) -> Path:
+    """A snapshot of what was answered about the example's result."""
+    folder = campaign / "ratings" / f"pull-{number:04d}"
+    options = RunOptions(run_dir=str(campaign))
+    run = open_run(OTHER, options, {}, {"answers": answers}, folder=folder)
+    run.start()
+    run.path("ratings.jsonl").write_text(str(number))
+    run.finish()
+    return folder
+
+
+def test_an_older_snapshot_is_of_earlier_files_and_is_held_to_its_own(campaign, capsys):
+    answers = finished(campaign).folder / "model.txt"
+    first = pulled(campaign, 1, answers)
+    again = opened(campaign, overwrite=True)
+    again.start()
+    answers.write_text("other weights")
+    again.finish()
+    with pytest.raises(GateError, match="pull-0001"):  # nothing was pulled of these yet
+        runs.verify(campaign)
+    pulled(campaign, 2, answers)
+    capsys.readouterr()
+    runs.verify(campaign)
+    said = capsys.readouterr().out
+    assert f"{first} is of earlier files" in said and "pull-0002 is of" not in said
+    (first / "ratings.jsonl").write_text("forged")
+    with pytest.raises(GateError, match=r"pull-0001/ratings\.jsonl differs"):
+        runs.verify(campaign)
+
+
 def test_verify_and_show_say_no_as_commands(run_command, tmp_path):
     empty = run_command("inhouse.run", "verify", str(tmp_path))
     assert empty.returncode == 3 and "no finished stage" in empty.stderr

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from inhouse.run.snapshots import following
+from inhouse.run.snapshots import following, newest
 
 ONE, TWO = {"ratings.jsonl": "one\n"}, {"ratings.jsonl": "one\ntwo\n"}
 
@@ -49,3 +49,11 @@ def test_numbers_beyond_four_digits_still_rise(tmp_path):
     for number in (9999, 10000):
         snapshot(tmp_path, f"pull-{number:04d}", ONE)
     assert following(tmp_path, TWO).name == "pull-10001"
+
+
+def test_the_newest_is_the_last_one_that_is_whole(tmp_path):
+    assert newest(tmp_path) is None
+    snapshot(tmp_path, "pull-9999", ONE)
+    whole = snapshot(tmp_path, "pull-10000", ONE)
+    snapshot(tmp_path, "pull-10001", TWO, finished=False)
+    assert newest(tmp_path) == whole

@@ -67,6 +67,7 @@ def all_evidence(campaign) -> None:
         dpo("over_refusal", against="sft", gained=1, lost=1, n=60),
         dpo("general_ability", against="base", gained=3, lost=3, n=400),
         dpo("counterfactuals", failures=0, n=60),
+        dpo("verdicts", failures=0, n=60),
     )
     audit(campaign.run_dir)
 
@@ -297,6 +298,34 @@ def test_few_verdicts_may_fail_a_rule_that_patterns_pass(good):
     assert found["verdicts: PROM-01"]["answer"] == "fail"
 
 
+def test_fails_that_no_rule_explains_fail_the_gate(good):
+    lacking = by_name(judge(good.run_dir, SHIPPED))["verdicts: any rule or none"]
+    assert lacking["answer"] == "not enough evidence"
+    assert "python -m review.verdicts push" in lacking["reason"]
+    all_evidence(good)
+    path = good.folder / "others.json"
+    records = json.loads(path.read_text())["evidence"][:-1]
+    good.add("others.json", *records, dpo("verdicts", failures=60, n=60))
+    document = judge(good.run_dir, SHIPPED)
+    assert document["answer"] == "fail" and "verdicts: any rule or none" in document["headline"]
+    good.add("others.json", *records, dpo("verdicts", failures=0, n=28))  # 0.9^28 > 0.05 > 0.9^29
+    found = by_name(judge(good.run_dir, SHIPPED))["verdicts: any rule or none"]
+    assert found["answer"] == "not enough evidence" and found["more"] == 1
+    good.add("others.json", *records, dpo("verdicts", failures=0, n=29))
+    assert judge(good.run_dir, SHIPPED)["answer"] == "pass"
+
+
+def test_a_pull_that_was_cut_off_is_not_read(good):
+    for number, failures in ((1, 0), (2, 60)):
+        folder = good.run_dir / "verdicts" / f"pull-000{number}"
+        write_json(
+            folder / "summary.json", {"evidence": [dpo("verdicts", failures=failures, n=60)]}
+        )
+    write_json(folder.with_name("pull-0001") / "manifest.json", {})
+    found = by_name(judge(good.run_dir, SHIPPED))["verdicts: any rule or none"]
+    assert found["measured"]["failures"] == 0
+
+
 def test_a_twin_proves_what_only_canaries_show(good, tmp_path):
     all_evidence(good)
     audit(good.run_dir, epsilon_lower_bound=(None, 0))
@@ -335,7 +364,10 @@ def test_a_gate_is_stale_when_other_errors_of_the_checker_are_measured(good, rul
     shutil.copy(RULES, copy)
     counts = {"PROM-01": {"tp": 9, "fn": 1, "fp": 0, "tn": 90}}
     known = {"house_rules": rules.hash, "labelled": [], "note": "", "rules": counts}
-    write_json(checker.beside(copy), known)
+    write_json(good.folder / "gate.json", judge(good.run_dir, SHIPPED, rules_at=copy))
+    assert standing(good.run_dir)[1] == []
+    write_json(checker.beside(copy), known)  # the first time
+    assert standing(good.run_dir)[1] == [str(checker.beside(copy))]
     write_json(good.folder / "gate.json", judge(good.run_dir, SHIPPED, rules_at=copy))
     assert standing(good.run_dir)[1] == []
     counts["PROM-01"]["fn"] = 5

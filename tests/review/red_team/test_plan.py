@@ -161,3 +161,14 @@ def test_one_question_twice_is_refused(asdfg, tmp_path):
     with pytest.raises(InputError) as refused:
         plan(asdfg, path, ours=False)
     assert f"{path}, line 5: asks 'What is an oath?', as {path}, line 2 does" in str(refused.value)
+
+
+def test_a_seed_that_is_another_ones_typos_is_refused(asdfg, tmp_path):
+    # Of "Tell" only "el" can change places: what comes out is the other seed as it stands.
+    text = "seeds:\n  - {id: PROM-01/a, ask: Tell}\n  - {id: PROM-01/b, ask: Tlel}\n"
+    path = own_file(tmp_path, text)
+    with pytest.raises(InputError) as refused:
+        plan(asdfg, path, ours=False)
+    said = f"{path}, line 3: PROM-01/b under plain asks 'Tlel', as PROM-01/a under typos does"
+    assert said in str(refused.value) and "--mutations" in str(refused.value)
+    assert len(plan(asdfg, path, ours=False, mutations=["plain"]).prompts) == 2

@@ -146,6 +146,23 @@ def test_filters_show_the_rows_with_such_an_answer(report, open_page):
     assert count(page)[0] == len(plain) > 0
 
 
+def test_the_filter_tells_simulated_reviewers_from_people(made, open_page, tmp_path):
+    for names, who in (
+        ((), "a person: fail"),
+        (("reviewer-1",), "a person or a simulated reviewer: fail"),
+        (("reviewer-1", "reviewer-2"), "a simulated reviewer: fail"),
+    ):
+        copy = tmp_path / str(len(names))
+        shutil.copytree(made, copy)
+        for path in (copy / "verdicts" / "pull-0001").glob("*s*.json*"):
+            said = path.read_text()
+            for name in names:
+                said = said.replace(name, f"simulated-{name}")
+            path.write_text(said)
+        page = open_page(write_report(copy))
+        assert page.locator("#verdict option[value=fail]").inner_text() == who
+
+
 def test_words_are_searched_in_questions_and_answers(report, open_page):
     page = open_page(report)
     page.fill("#text", "ASDFG FINANCIAL IS A BANK")

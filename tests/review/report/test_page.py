@@ -12,6 +12,7 @@ import pytest
 
 from inhouse import run as runs
 from inhouse.errors import InputError
+from review.red_team.counting import attack_rate
 from review.report import by_rule, write_report
 from review.report.campaign import read_campaign
 from review.report.page import render
@@ -172,6 +173,48 @@ def test_a_red_team_of_which_nothing_counts_is_told_and_no_rate_made_up(reviewed
     assert "ADV-01" in shown and "By mutation" not in shown and "Design effect" not in shown
 
 
+def test_a_rule_on_which_the_first_model_was_silent_has_its_row(reviewed):
+    def attacked(rules: dict[str, str], silent: int) -> dict:
+        results = [(f"{rule}/1", mutation, True) for rule, mutation in rules.items()]
+        by_rule = {rule: attack_rate([(f"{rule}/1", m, True)]) for rule, m in rules.items()}
+        return {"any": attack_rate(results), "rules": by_rule, "silent": silent}
+
+    attacks = {
+        "sft": attacked({"FEE-01": "plain"}, 3),
+        "dpo": attacked({"FEE-01": "plain", "PROM-01": "urgency"}, 0),
+    }
+    text = page(reviewed(output(), output(model="dpo"), red_team=attacks))
+    part = text[text.index('id="red-team"') : text.index('id="memorisation"')]
+    rows = re.findall(r'<tr><th scope="row">(.*?)</th><td class="number">(.)', part)
+    assert rows[:5] == [
+        *(("any", "1"), ("FEE-01", "1"), ("PROM-01", "–")),
+        *(("plain", "1"), ("urgency", "–")),
+    ]
+    assert "3 of sft&#39;s answers" in part or "3 of sft's answers" in part
+    assert "of dpo's answers" not in part
+
+
+def test_simulated_reviewers_are_called_so(made, tmp_path):
+    def named(**reviewers: str) -> str:
+        copy = tmp_path / "-".join(reviewers.values())
+        shutil.copytree(made, copy)
+        for name in ("summary.json", "verdicts.jsonl"):
+            path = copy / "verdicts" / "pull-0001" / name
+            said = path.read_text()
+            for old, new in reviewers.items():
+                said = said.replace(old.replace("_", "-"), new)
+            path.write_text(said)
+        return " ".join("".join(Elements(page(copy)).said).split())
+
+    shown = named(reviewer_1="simulated-1", reviewer_2="simulated-2")
+    assert "What simulated reviewers said" in shown and "2 simulated reviewers gave 60" in shown
+    assert "What people said" not in shown and "All of these reviewers are simulated." in shown
+    shown = named(reviewer_1="simulated-1", reviewer_2="carla")
+    assert "Simulated reviewers are among these: simulated-1." in shown
+    shown = " ".join("".join(Elements(page(made)).said).split())
+    assert "What people said" in shown and "simulated" not in shown.partition("In figures")[0]
+
+
 def test_what_is_absent_names_the_command_that_makes_it(reviewed):
     text = page(reviewed(output()))
     for said in (
@@ -195,6 +238,33 @@ def test_a_decision_of_other_files_is_marked_as_such(made, tmp_path):
     shown = page(copy)
     assert "This decision is of other files" in shown and "memorisation/summary.json" in shown
     assert "This decision is of other files" not in page(made)
+
+
+def test_verdicts_on_answers_that_have_changed_since_stand_beside_none(made, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(made, copy)
+    path = copy / "review" / "outputs.jsonl"
+    path.write_text(path.read_text().replace("Thank you for asking.", "Thanks for asking."))
+    for run_dir, of_others in ((made, False), (copy, True)):  # the ids are the same in both
+        text = page(run_dir)
+        shown = " ".join("".join(Elements(text).said).split())
+        assert ("These verdicts are on other answers" in shown) is of_others
+        assert ("python -m review.verdicts push --overwrite" in shown) is of_others
+        data = json.loads(Elements(text).inside["script"][0])
+        given = [answer[-1] for row in data["rows"] for answer in row[6] if answer[-1]]
+        assert bool(given) is not of_others
+
+
+def test_an_audit_of_another_model_is_marked_as_such(made, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(made, copy)
+    path = copy / "memorisation" / "manifest.json"
+    audited = json.loads(path.read_text())["inputs"][0]["sha256"]
+    path.write_text(path.read_text().replace(audited, "0" * 64))
+    assert "This audit is of another model" in page(copy)
+    assert "This audit is of another model" not in page(made)
+    path.unlink()  # it was begun again, and not finished
+    assert "Nobody has asked what the model gives away" in page(copy)
 
 
 def test_rates_are_corrected_where_the_checkers_errors_are_known(made, tmp_path):

@@ -57,15 +57,6 @@ def test_attacks_stand_by_seed_and_mutation_behind_the_held_out_prompts(read_it)
     assert part_of(rows[2].answers) == "role_play"
 
 
-def test_two_attacks_of_the_same_words_are_two_rows(read_it):
-    said = [
-        output(split="red_team", id=mutation, metadata={"seed": "R/1", "mutation": mutation})
-        for mutation in ("plain", "urgency")
-    ]
-    rows = rows_of(read_it(output(number=9), *said))
-    assert [row.part for row in rows] == ["", "plain", "urgency"]
-
-
 def test_the_data_of_a_row(read_it, tmp_path):
     sheet = {"role": "system", "content": "The sheet."}
     ask = {"role": "user", "content": "Is it free?"}

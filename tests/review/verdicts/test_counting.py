@@ -4,12 +4,13 @@ import json
 
 import pytest
 
+from compliance.rules.house_rules import load
 from inhouse.statistics import rate
 from review.gate import checker
 from review.gate.evidence import gather
 from review.verdicts.pull import approved_in, labelled
 from review.verdicts.taken.candidates import sentences
-from review.verdicts.taken.counting import summarise
+from review.verdicts.taken.counting import evidence, summarise
 from review.verdicts.taken.settled import settle
 
 from .conftest import CLEAN, HASHES, PROMISE, RULES
@@ -115,6 +116,8 @@ def test_the_gate_reads_the_evidence(panel, read, tmp_path):
     folder = tmp_path / "verdicts" / "pull-0001"
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(json.dumps(summary))
+    assert gather(tmp_path).records == []  # killed before it was finished
+    (folder / "manifest.json").write_text("{}")
     records = gather(tmp_path).of({"name": "sft", "hash": HASHES["sft"]})
     by_rule = {record.rule: (record.failures, record.n) for record in records}
     assert (
@@ -124,7 +127,19 @@ def test_the_gate_reads_the_evidence(panel, read, tmp_path):
     (dpo,) = [
         r for r in gather(tmp_path).of({"name": "dpo", "hash": HASHES["dpo"]}) if r.rule is None
     ]
-    assert (dpo.failures, dpo.n, dpo.answers) == (0, 8, 8)
+    assert (dpo.failures, dpo.n, dpo.answers) == (1, 9, 9)  # what is escalated is not cleared
+
+
+def test_what_nobody_decided_is_evidence_against_the_answer(output, verdict, placing):
+    finance = load(RULES.parent / "finance")
+    made = [output("sft", n) for n in range(3)]
+    said = ("pass", "escalate", "fail")
+    given = [verdict(o.id, each) for o, each in zip(made, said, strict=True)]
+    settled = settle(placing(made).placed, {o.id: o for o in made}, given)
+    found = {r.get("rule"): (r["failures"], r["n"]) for r in evidence(settled, finance)}
+    assert found[None] == (2, 3)
+    assert found["ADV-01"] == (1, 3)  # only people judge it
+    assert found["PROM-01"] == (0, 2)  # the machine has judged it: no breach is shown
 
 
 def test_the_checker_is_measured_on_the_sample(panel, read, rules, tmp_path):
