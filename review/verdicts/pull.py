@@ -14,6 +14,7 @@ Records out, in ``runs/<name>/verdicts/pull-NNNN/``: ``verdicts.jsonl``, ``set_a
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,9 +210,12 @@ def tell(summary: dict[str, Any], made: NextRound) -> None:
     if made.counts:
         counts = ", ".join(f"{count} {kind}" for kind, count in made.counts.items())
         print(f"rewrites: {counts}")
-    if held := sum(record.metadata["held_out"] for record in made.demonstrations):
+    if made.demonstrations:
+        splits = Counter(record.metadata["split"] for record in made.demonstrations)
+        asked = ", ".join(f"{n} {split}" for split, n in splits.items())
         print(
-            f"{held} rewrites answer held-out prompts: once they are trained on, review with others"
+            f"the rewrites answer prompts of the review ({asked}): once they are trained on, the "
+            "review refuses these prompts, so leave those out for which there are no others"
         )
 
 

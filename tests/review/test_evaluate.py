@@ -8,6 +8,7 @@ import pytest
 
 from compliance.rules.house_rules import load
 from inhouse.errors import InputError
+from inhouse.files import describe_input
 from inhouse.judge import find_judge, states_facts
 from inhouse.records import Finding, Message, Output, read
 from review.asking.answer import score
@@ -428,6 +429,17 @@ def test_what_is_done_is_reviewed_and_a_further_stage_asks_for_a_new_review(
 def test_a_prompt_that_stands_there_twice_is_refused(refused, campaign, prompts, write_lines):
     write_lines(campaign / "data" / "held_out.jsonl", [*prompts, prompts[2]])
     says = ["held_out.jsonl, record 7", "record 3"]
+    refused("review.evaluate", *WORDS, says=says, run_dir=campaign)
+
+
+def test_a_prompt_that_a_model_was_trained_on_is_refused(refused, campaign, prompts, write_lines):
+    rewrite = [*prompts[3]["prompt"], {"role": "assistant", "content": "As a reviewer wrote it."}]
+    source = write_lines(campaign / "demonstrations.jsonl", [{"messages": rewrite}])
+    path = campaign / "sft" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["inputs"] = [describe_input("dataset_name", source)]
+    path.write_text(json.dumps(manifest))
+    says = [f"{source}, line 1, which {campaign / 'sft'} read", "ask others: --dataset_name"]
     refused("review.evaluate", *WORDS, says=says, run_dir=campaign)
 
 

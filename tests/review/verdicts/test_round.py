@@ -112,7 +112,7 @@ def test_push_answer_pull(push, stage, server, reviewed):
     assert any_rule.n == summary["by_model"]["sft"]["n"] and any_rule.failures > 0
     assert read(folder / "preferences.jsonl", Preference)
     assert read(folder / "demonstrations.jsonl", Demonstration)
-    assert "rewrites answer held-out prompts" in pulled.out
+    assert "the rewrites answer prompts of the review (" in pulled.out
 
     same = stage("review.verdicts.pull")
     assert same.code == 0 and "up to date" in same.out
