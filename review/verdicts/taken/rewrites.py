@@ -20,7 +20,7 @@ from inhouse.records import (
     is_blank,
     plain,
 )
-from review.summary import HELD_OUT
+from review.checked import approved_figures
 from review.verdicts.taken.settled import Settled
 
 
@@ -78,7 +78,8 @@ def next_round(settled: Sequence[Settled], rules: HouseRules) -> NextRound:
 
 
 def _add(made: NextRound, output: Output, verdict: Verdict, words: str, rules: HouseRules) -> None:
-    findings = rules.check(output.prompt, words)
+    facts = approved_figures(output.metadata)
+    findings = rules.check(output.prompt, words, facts=facts)
     if broken := sorted({f.rule for f in findings if f.severity == "blocker"}):
         made.counts["breaks a blocker"] += 1
         made.refused.append(
@@ -89,11 +90,17 @@ def _add(made: NextRound, output: Output, verdict: Verdict, words: str, rules: H
         "topic": output.metadata.get("topic"),
         "source": "rewrite",
         "output_id": output.id,
-        "held_out": output.split == HELD_OUT,
+        "held_out": True,  # asked in a review, whatever the split: `python -m review` refuses it
+        "split": output.split,
     }
     chosen = [Message(role="assistant", content=words)]
     made.counts["used"] += 1
-    made.demonstrations.append(Demonstration(messages=[*output.prompt, *chosen], metadata=metadata))
+    # What the red team put into the assistant's mouth before is read and not learned.
+    asked = [
+        turn.model_copy(update={"train": False}) if turn.role == "assistant" else turn
+        for turn in output.prompt
+    ]
+    made.demonstrations.append(Demonstration(messages=[*asked, *chosen], metadata=metadata))
     if not is_blank(output.response):
         made.preferences.append(
             Rewritten(
