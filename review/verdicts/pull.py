@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,29 +157,23 @@ def answers_in(access: Access, named: dict[str, Any], placed: Sequence[Placed]) 
 def labelled(settled: Sequence[Settled]) -> str:
     """The random sample's answers with the rules that people say they break, a line each.
 
-    With the figures that the prompt's metadata approves, by which figures are traced.
+    With the figures that the prompt's metadata approves, if any: without ``facts`` figures are not
+    traced there, as they were not in the review.
     """
+    from review.checked import approved_words
+
     rows = [
         {
             "prompt": plain(each.output.prompt),
             "response": each.output.response,
             "violates": sorted(each.rules),
-            "facts": approved_in(each.output.metadata),
+            **({"facts": facts} if (facts := approved_words(each.output.metadata)) else {}),
             "output_id": each.output.id,
         }
         for each in settled
         if each.placed.sample and each.decided and each.output is not None
     ]
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-def approved_in(metadata: Mapping[str, Any]) -> list[str]:
-    """The figures of a prompt's fact sheet, and those in what a right answer states, as written."""
-    from compliance.rules.figures import figures
-
-    facts = map(str, metadata.get("facts") or [])
-    stated = [fact[start:end] for fact in facts for (start, end), _ in figures(fact)]
-    return [*map(str, metadata.get("figures") or []), *stated]
 
 
 def tell(summary: dict[str, Any], made: NextRound) -> None:
