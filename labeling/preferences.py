@@ -21,6 +21,7 @@ from inhouse.config import Stage, parse, setting
 from inhouse.errors import InputError
 from inhouse.files import write_json
 from inhouse.records import CandidatePair, Message, Preference, Rating, read, write
+from inhouse.run import snapshots
 
 STAGE = Stage("preferences", "python -m labeling.preferences", "ratings become preferences")
 CHOICES = ("a", "tie", "b")
@@ -86,10 +87,10 @@ def last_pull(folder: Path) -> Path:
     Raises:
         InputError: there is none.
     """
-    found = [path.parent for path in folder.glob(f"pull-*/{runs.MANIFEST}")]
+    found = snapshots.finished(folder)
     if not found:
         raise InputError(f"no ratings in {folder}: run `python -m labeling.pull` first")
-    return max(found, key=lambda pull: int(pull.name.removeprefix("pull-")))
+    return found[-1]
 
 
 def one_each(ratings: Sequence[Rating]) -> tuple[list[Rating], int]:

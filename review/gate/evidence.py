@@ -37,7 +37,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from inhouse.errors import InputError, words_of
 from inhouse.files import read_utf8, sha256
-from inhouse.run import MANIFEST
+from inhouse.run import MANIFEST, snapshots
 from review.gate.limits import Memorisation
 
 OWN = "gate.json"
@@ -194,7 +194,8 @@ def of_audit(campaign: Path) -> list[Estimated]:
 def places(campaign: Path) -> list[Path]:
     """Where records may stand."""
     found = {*(campaign / "review").glob("*.json"), *campaign.glob("*/summary.json")}
-    found |= set(sorted(campaign.glob("verdicts/pull-*/summary.json"))[-1:])
+    pulled = [pull / "summary.json" for pull in snapshots.found(campaign / "verdicts")]
+    found |= set([path for path in pulled if path.is_file()][-1:])
     return sorted(path for path in found if path.name != OWN)
 
 

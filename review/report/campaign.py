@@ -16,6 +16,7 @@ from inhouse.files import read_utf8
 from inhouse.reading.rows import objects
 from inhouse.records import Output, Prompt, content_id, plain, read
 from inhouse.records.files import read_placed
+from inhouse.run import snapshots
 from review.gate import checker, result
 from review.gate.checker import Counts
 from review.gate.evidence import AUDIT, OWN
@@ -137,10 +138,10 @@ def read_campaign(folder: Path, rules_at: Path | None = None) -> Campaign:
 
 def _last_verdicts(folder: Path) -> Verdicts | None:
     """The last snapshot of people's verdicts that is whole."""
-    pulls = sorted(folder.glob(f"verdicts/pull-*/{runs.MANIFEST}"))
+    pulls = snapshots.finished(folder / "verdicts")
     if not pulls:
         return None
-    pull = pulls[-1].parent
+    pull = pulls[-1]
     by_output: dict[str, list[dict[str, Any]]] = {}
     given = pull / "verdicts.jsonl"
     for _, verdict in objects(given) if given.stat().st_size else ():  # nobody has answered yet

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from inhouse import run as runs
 from inhouse.config import Stage, parse, setting
 from inhouse.errors import InputError
-from inhouse.files import read_utf8, sha256, write_atomically, write_json
+from inhouse.files import read_utf8, write_atomically, write_json
 from inhouse.records import Output, plain, read, to_line, write
 from inhouse.run import snapshots
 
@@ -104,14 +104,13 @@ def main() -> None:
     files = {
         "verdicts.jsonl": "".join(map(to_line, verdicts)),
         "set_aside.jsonl": "".join(map(to_line, changed)),
-        "read.json": json.dumps({"outputs": sha256(source), "rules": rules.hash}) + "\n",
     }
-    folder = snapshots.following(campaign / "verdicts", files)
     inputs: dict[str, str | Path] = {
         "placed": pushed.with_name("placed.jsonl"),
         "outputs": source,
         "house_rules": rules_at,
     }
+    folder = snapshots.following(campaign / "verdicts", files, STAGE, parsed.settings, inputs)
     run = runs.open_run(STAGE, options, parsed.settings, inputs, folder=folder)
     run.start()
     for name, text in files.items():
