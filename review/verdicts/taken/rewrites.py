@@ -6,7 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from compliance.rules.house_rules import HouseRules
 from inhouse.records import (
@@ -24,12 +24,6 @@ from review.checked import approved_figures
 from review.verdicts.taken.settled import Settled
 
 
-class Rewritten(Preference):
-    """A preference whose chosen answer a reviewer wrote."""
-
-    source: Literal["rewrite"] = "rewrite"
-
-
 class Refused(Record):
     """A rewrite that is not learned from, and the blocker rules that it breaks."""
 
@@ -43,7 +37,7 @@ class Refused(Record):
 class NextRound:
     """What is learned from rewrites, what is kept apart, and how many there were of each kind."""
 
-    preferences: list[Rewritten] = field(default_factory=list)
+    preferences: list[Preference] = field(default_factory=list)
     demonstrations: list[Demonstration] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -103,12 +97,13 @@ def _add(made: NextRound, output: Output, verdict: Verdict, words: str, rules: H
     made.demonstrations.append(Demonstration(messages=[*asked, *chosen], metadata=metadata))
     if not is_blank(output.response):
         made.preferences.append(
-            Rewritten(
+            Preference(
                 prompt=output.prompt,
                 chosen=chosen,
                 rejected=[Message(role="assistant", content=output.response)],
                 pair_id=content_id(plain(output.prompt), words, output.response),
                 raters=[verdict.reviewer],
+                source="rewrite",
                 metadata=metadata,
             )
         )

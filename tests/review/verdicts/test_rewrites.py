@@ -29,7 +29,7 @@ def test_a_rewrite_is_a_preference_and_a_demonstration(output, verdict, made_of,
     (preference,) = read(tmp_path / "preferences.jsonl", Preference)
     assert (preference.chosen[0].content, preference.rejected[0].content) == (CLEAN, PROMISE)
     assert preference.prompt == reply.prompt and preference.raters == ["ann"]
-    assert '"source": "rewrite"' in (tmp_path / "preferences.jsonl").read_text()
+    assert preference.source == "rewrite"  # when read back, too
     (shown,) = read(tmp_path / "demonstrations.jsonl", Demonstration)
     assert shown.messages[-1].content == CLEAN and shown.metadata["source"] == "rewrite"
     assert shown.metadata["held_out"] and shown.metadata["topic"] == "fees"
