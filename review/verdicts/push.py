@@ -93,7 +93,7 @@ def main() -> None:
     from review.verdicts.given import dataset
 
     access = argilla.find_access(own.credentials)
-    workspace = argilla.workspace_of(campaign) + "-verdicts"  # raters have no business in it
+    workspace = argilla.workspace_of(campaign) + argilla.VERDICTS  # raters have no business in it
     chosen = placing.place(
         outputs,
         models,
