@@ -7,7 +7,7 @@ measured by it any more, whatever the file is called that it was learned from.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,8 @@ def check(rounds: Sequence[Round], models: Iterable[str | Path]) -> None:
     asked = {prompt_key(p.prompt): each.split for each in rounds for p in each.prompts}
     found: dict[str, str] = {}
     for source, stages in _sources(models).items():
-        for place, key in _learned(source, stages):
-            if key in asked:
-                found.setdefault(key, f"{source}, {place}, which {stages[0][0]} read")
+        for place, key in _learned(source, stages, asked):
+            found.setdefault(key, f"{source}, {place}, which {stages[0][0]} read")
     if found:
         kinds = Counter(words_of(asked[key]) for key in found)
         counts = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
@@ -72,7 +71,7 @@ def _sources(models: Iterable[str | Path]) -> dict[Path, list[Learner]]:
         seen.add(folder)
         manifest = read_json(folder / MANIFEST)
         waiting += [Path(parent["path"]) for parent in manifest.get("parents", [])]
-        if manifest["stage"] in LEARNED:
+        if manifest.get("stage") in LEARNED:
             share = manifest["config"].get("held_out_share") or 0.0
             for entry in manifest.get("inputs", []):
                 if entry["name"] == "dataset_name" and _is_there(entry, folder):
@@ -93,13 +92,15 @@ def _is_there(entry: dict[str, Any], folder: Path) -> bool:
     return path.is_file()
 
 
-def _learned(source: Path, stages: Sequence[Learner]) -> Iterator[tuple[str, str]]:
-    """Where each prompt stands to which some stage learned an answer, and its key."""
+def _learned(
+    source: Path, stages: Sequence[Learner], asked: Container[str]
+) -> Iterator[tuple[str, str]]:
+    """Where each prompt stands that is asked and to which some stage learned an answer; its key."""
     for stage, share in dict.fromkeys((stage, share) for _, stage, share in stages):
         for place, record in _read(source, stage):
-            if not is_held_out(conversation_of(record), share):
-                for prompt in _prompts(record):
-                    yield place, prompt_key(prompt)
+            keys = [key for key in map(prompt_key, _prompts(record)) if key in asked]
+            if keys and not is_held_out(conversation_of(record), share):
+                yield from ((place, key) for key in keys)
 
 
 def _read(source: Path, stage: str) -> list[tuple[str, Any]]:
