@@ -24,7 +24,6 @@ from inhouse import run as runs
 from inhouse.config import Stage, parse, setting
 from inhouse.files import read_utf8
 from inhouse.records import Output, read, write
-from review.verdicts.given.strata import BLOCKER
 
 if TYPE_CHECKING:
     from review.verdicts.given.placing import Placing
@@ -152,6 +151,8 @@ def main() -> None:
 
 def counts(chosen: Placing) -> dict[str, int]:
     """How many records there are of each kind; one may be in the sample and flagged."""
+    from review.verdicts.given.strata import BLOCKER
+
     return {
         "records": len(chosen.placed),
         "sample": sum(p.sample for p in chosen.placed),
