@@ -20,7 +20,7 @@ from compliance.rules import house_rules
 from compliance.rules.house_rules import HouseRules, shown
 from examples.asdfg import dialogues, prepare
 from examples.asdfg.wordings import BASE_SLIP_RATES, CLOSINGS, SLIP_RATES
-from inhouse.files import describe_file, sha256, write_json
+from inhouse.files import describe_file, write_json
 from inhouse.judge import states_facts
 from inhouse.records import Message, Output, Preference, Prompt, content_id, plain, write
 from inhouse.statistics import rate
@@ -317,8 +317,7 @@ def read_by_people(run_dir: Path, rng: random.Random, said: list[Output]) -> Non
         "candidates": {},
     }
     write_json(folder / "summary.json", summary)
-    write_json(folder / "read.json", {"outputs": sha256(run_dir / "review" / "outputs.jsonl")})
-    manifest(folder, {})
+    manifest(folder, {}, outputs=run_dir / "review" / "outputs.jsonl")
 
 
 def manifest(folder: Path, config: dict[str, Any], **inputs: Path) -> None:

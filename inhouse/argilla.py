@@ -82,8 +82,15 @@ def explained(access: Access) -> Iterator[None]:
     try:
         yield
     except (UnauthorizedError, ArgillaCredentialsError, httpx.HTTPStatusError) as error:
-        if isinstance(error, httpx.HTTPStatusError) and error.response.status_code != 401:
-            raise
+        if isinstance(error, httpx.HTTPStatusError):
+            if error.response.status_code == 403:
+                request = f"{error.request.method} {error.request.url.path}"
+                raise InputError(
+                    f"Argilla at {access.url} forbids {request} to the key's user: set "
+                    "ARGILLA_API_KEY to an owner's key"
+                ) from None
+            if error.response.status_code != 401:
+                raise
         raise InputError(
             f"Argilla at {access.url} refuses the key: check ARGILLA_API_KEY"
         ) from None
@@ -127,15 +134,17 @@ def rest(client: rg.Argilla, method: str, path: str, **request: Any) -> Any:
 # --- workspaces and people --------------------------------------------------------------------
 
 
+VERDICTS = "-verdicts"  # behind a campaign's workspace: its reviewers', which raters do not see
 # Argilla's SDK takes no other, not even in a list; and none that looks like one made below.
-PLAIN_NAME = re.compile(r"(?!.*--[0-9a-f]{8}$)[A-Za-z0-9_-]+")
+PLAIN_NAME = re.compile(rf"(?!.*(?:--[0-9a-f]{{8}}|{VERDICTS})$)[A-Za-z0-9_-]+")
 
 
 def workspace_of(campaign: Path) -> str:
     """A campaign's workspace: its folder's name, or one made of it where Argilla takes no such.
 
     A name that is made ends in ``--`` and eight digits of the folder's name's hash, so that two
-    folders do not meet in one workspace because they differ in a blank. What it is made of is said.
+    folders do not meet in one workspace because they differ in a blank, or because one of them is
+    called as the other's reviewers' workspace. What it is made of is said.
     """
     named = campaign if campaign.name not in ("", "..") else campaign.resolve()
     name = as_utf8(named.name).decode()
@@ -144,7 +153,9 @@ def workspace_of(campaign: Path) -> str:
     letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     words = "-".join(re.findall(r"[A-Za-z0-9_]+", letters))[:60].rstrip("-") or "campaign"
     made = f"{words}--{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    print(f"the workspace is called {made} in Argilla, which takes A to Z, digits, - and _ alone")
+    why = "which takes A to Z, digits, - and _ alone"
+    why = f"where {VERDICTS} ends reviewers' workspaces" if name.endswith(VERDICTS) else why
+    print(f"the workspace is called {made} in Argilla, {why}")
     return made
 
 

@@ -70,8 +70,11 @@ def main() -> None:
         return
 
     same = "".join(map(to_line, ratings))
-    folder = snapshots.following(campaign / "ratings", {"ratings.jsonl": same})
-    run = runs.open_run(STAGE, options, parsed.settings, {"dataset_name": source}, folder=folder)
+    inputs: dict[str, str | Path] = {"dataset_name": source}
+    folder = snapshots.following(
+        campaign / "ratings", {"ratings.jsonl": same}, STAGE, parsed.settings, inputs
+    )
+    run = runs.open_run(STAGE, options, parsed.settings, inputs, folder=folder)
     run.start()
     write(run.path("ratings.jsonl"), ratings)
     run.finish(

@@ -17,16 +17,24 @@ IsChecked = Callable[[str, Mapping[str, Any]], bool]
 
 
 def approved_figures(metadata: Mapping[str, Any]) -> frozenset[Figure] | None:
-    """The figures that a prompt's metadata approves; None where it names none.
+    """The figures that a prompt's metadata approves; None where it names none."""
+    return frozenset(map(approved, approved_words(metadata))) or None
+
+
+def approved_words(metadata: Mapping[str, Any]) -> list[str]:
+    """The same as they are written, each with what it takes to read it.
 
     ``figures`` are those of a sheet. ``facts``, what a right answer states, approve the figures in
     them; facts without any, such as a product's name, say nothing about figures.
     """
-    found = {approved(str(figure)) for figure in metadata.get("figures") or []}
+    found = [str(figure) for figure in metadata.get("figures") or []]
     for fact in map(str, metadata.get("facts") or []):
-        within = {figure for _, figure in figures(fact)}
-        found |= within or ({approved(fact)} if re.search(r"\d", fact) else set())
-    return frozenset(found) or None
+        within = [(fact[start:], fact[start:end], read) for (start, end), read in figures(fact)]
+        # "3" of "3 months" is read by the word behind it.
+        found += [words if approved(words) == read else rest for rest, words, read in within]
+        if not within and re.search(r"\d", fact):
+            found.append(fact)
+    return found
 
 
 def checked_by(rules: HouseRules) -> IsChecked:

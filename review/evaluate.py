@@ -67,13 +67,14 @@ def main() -> None:
         raise
 
     from compliance.rules import house_rules
-    from review.asking import answer, panel
+    from review.asking import answer, panel, unseen
     from review.asking import plan as planning
     from review.report import write_report
     from review.table import print_table
 
     rules = house_rules.load(own.house_rules)
     plan = make_plan(sources, names, rules, own, tempting, ability)
+    unseen.check(plan.rounds, inputs.values())
     told = {PROMPTED: read_utf8(Path(str(own.instructions))).strip()} if PROMPTED in names else {}
     asked = panel.Panel.of(folders, run.inputs, told, rules, own.max_new_tokens, own.batch_size)
     asked.check_room(plan)

@@ -137,6 +137,8 @@ class Preference(Record):
     """TRL's preference with an explicit prompt, and how sure the raters were of it.
 
     ``margin`` is the log-odds that ``chosen`` wins, ``agreement`` the share of raters who chose it.
+    ``source`` is "rewrite" where a reviewer wrote ``chosen``; a user's own column of that name is
+    ignored.
     """
 
     prompt: list[Message]
@@ -146,7 +148,13 @@ class Preference(Record):
     agreement: float | None = None
     pair_id: str | None = None
     raters: list[str] = Field(default_factory=list)
+    source: Literal["rewrite"] | None = Field(default=None, exclude_if=lambda source: not source)
     metadata: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _ours_alone(cls, source: object) -> Any:
+        return source if source == "rewrite" else None
 
     @model_validator(mode="before")
     @classmethod

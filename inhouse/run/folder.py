@@ -182,6 +182,15 @@ def open_run(
     return run
 
 
+def was_run_so(
+    folder: Path, stage: Stage, settings: dict[str, Any], inputs: dict[str, str | Path]
+) -> bool:
+    """Whether a finished folder's settings and inputs are these, as :func:`open_run` sees it."""
+    described = [describe_input(name, Path(path)) for name, path in inputs.items()]
+    now = Run(stage, folder, as_json(settings), described, [])
+    return not _differences(_read_known(folder / MANIFEST, stage), now)
+
+
 def _strange(folder: Path) -> list[str]:
     """Files of a folder that no stage has begun, but for a claim that a kill left half written."""
     found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []

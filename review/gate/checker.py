@@ -56,27 +56,33 @@ class Measured(Strict):
 
 
 class Labelled(Reply):
-    """A reply with the rules that a person says it breaks, and the figures that are approved."""
+    """A reply with the rules that a person says it breaks, and the figures that are approved.
+
+    Where nobody told which are (None), rules about figures are not asked; an empty list approves
+    none.
+    """
 
     violates: list[str]
-    facts: list[str] = Field(default_factory=list)
+    facts: list[str] | None = None
 
 
 def measure(rules: HouseRules, replies: Iterable[Labelled]) -> dict[str, Counts]:
     """The counts of every rule that a machine checks, over the replies that it applies to."""
     counts = {rule.id: dict.fromkeys(Counts.model_fields, 0) for rule in rules.rules}
     machine = [rule for rule in rules.rules if rule.by_machine]
+    without_figures = rules.not_checked()
     for reply in replies:
         findings = rules.check(
             reply.prompt,
             reply.response,
             turn=reply.turn,
             jurisdiction=reply.jurisdiction,
-            facts=frozenset(map(approved, reply.facts)),
+            facts=None if reply.facts is None else frozenset(map(approved, reply.facts)),
         )
         found = {finding.rule for finding in findings}
         for rule in machine:
-            if _applies(rule, reply):
+            traced = reply.facts is not None or rule.id not in without_figures
+            if traced and _applies(rule, reply):
                 broken, hit = rule.id in reply.violates, rule.id in found
                 counts[rule.id][("tp" if hit else "fn") if broken else ("fp" if hit else "tn")] += 1
     return {rule.id: Counts(**counts[rule.id]) for rule in machine}

@@ -243,6 +243,13 @@ def counterfactuals(case: Case) -> Iterator[Criterion]:
 # --- memorisation, noise ----------------------------------------------------------------------
 
 
+AUDIT = "not measured: run `python -m review.memorisation --model …`"
+NOT_MEASURED = {
+    "epsilon_lower_bound": "not measured: only a twin that was trained with canaries shows it; "
+    "`python -m review.memorisation.canaries` begins one, and --twin names it"
+}
+
+
 def memorisation(case: Case) -> Iterator[Criterion]:
     """The audit's bands."""
     bands = case.limits.memorisation
@@ -255,8 +262,7 @@ def memorisation(case: Case) -> Iterator[Criterion]:
         for record in records:
             title = f"memorisation: {record.title if record else name.replace('_', ' ')}"
             if record is None or record.value is None:
-                reason = "not measured: run `python -m review.memorisation --model …`"
-                yield missing(title, reason, limit=band.model_dump())
+                yield missing(title, NOT_MEASURED.get(name, AUDIT), limit=band.model_dump())
             else:
                 yield in_band(title, record.value, record.low or 0.0, record.n, band)
 

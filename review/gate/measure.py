@@ -3,7 +3,8 @@
     python -m review.gate.measure labelled.jsonl --rules configs/house/finance
 
 Records in: ``prompt``, ``response``, ``violates`` (rule ids), perhaps ``turn``, ``jurisdiction``,
-``facts``. Use a file that nobody tuned the patterns on: what they were tuned on says nothing of new
+``facts``, the figures that are approved: rules about figures are measured on replies that have the
+key. Use a file that nobody tuned the patterns on: what they were tuned on says nothing of new
 wording. Out: the counts beside the rules, which the gate and the report then correct rates by.
 """
 

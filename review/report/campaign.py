@@ -25,7 +25,6 @@ from review.summary import STORY_GREEDY
 
 AGREEMENT = "preferences/agreement.json"
 SIMULATED = "simulated-"  # how their names begin; filter.js knows it too
-READ = "read.json"  # of a pull: the hash of the answers that were read
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,8 @@ def _last_verdicts(folder: Path) -> Verdicts | None:
     pull = snapshots.newest(folder / "verdicts")
     if pull is None:
         return None
-    of_others = _json(pull / READ)["outputs"] != sha256(folder / "review" / "outputs.jsonl")
+    read_from = {entry["name"]: entry for entry in _json(pull / runs.MANIFEST)["inputs"]}
+    of_others = read_from["outputs"]["sha256"] != sha256(folder / "review" / "outputs.jsonl")
     by_output: dict[str, list[dict[str, Any]]] = {}
     given = pull / "verdicts.jsonl"
     some = given.stat().st_size and not of_others  # nobody has answered yet, or these answers

@@ -78,8 +78,11 @@ def _sources(manifests: Mapping[str, Mapping[str, Any]]) -> dict[Path, Any]:
 def _examples(place: str, record: Demonstration | Preference) -> Iterator[Example]:
     if isinstance(record, Preference):
         asked = record.prompt[-1].content
-        yield Example("preferred by raters", place, asked, record.chosen[0].content)
-        yield Example("rejected by raters", place, asked, record.rejected[0].content)
+        chosen, rejected = "preferred by raters", "rejected by raters"
+        if record.source == "rewrite":
+            chosen, rejected = "rewritten by a reviewer", "rejected by a reviewer"
+        yield Example(chosen, place, asked, record.chosen[0].content)
+        yield Example(rejected, place, asked, record.rejected[0].content)
         return
     for before, turn in pairwise(record.messages):
         if turn.role == "assistant" and turn.train:

@@ -14,7 +14,8 @@ Records out, in ``runs/<name>/verdicts/pull-NNNN/``: ``verdicts.jsonl``, ``set_a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from inhouse import run as runs
 from inhouse.config import Stage, parse, setting
 from inhouse.errors import InputError
-from inhouse.files import read_utf8, sha256, write_atomically, write_json
+from inhouse.files import read_utf8, write_atomically, write_json
 from inhouse.records import Output, plain, read, to_line, write
 from inhouse.run import snapshots
 
@@ -103,14 +104,13 @@ def main() -> None:
     files = {
         "verdicts.jsonl": "".join(map(to_line, verdicts)),
         "set_aside.jsonl": "".join(map(to_line, changed)),
-        "read.json": json.dumps({"outputs": sha256(source), "rules": rules.hash}) + "\n",
     }
-    folder = snapshots.following(campaign / "verdicts", files)
     inputs: dict[str, str | Path] = {
         "placed": pushed.with_name("placed.jsonl"),
         "outputs": source,
         "house_rules": rules_at,
     }
+    folder = snapshots.following(campaign / "verdicts", files, STAGE, parsed.settings, inputs)
     run = runs.open_run(STAGE, options, parsed.settings, inputs, folder=folder)
     run.start()
     for name, text in files.items():
@@ -156,29 +156,23 @@ def answers_in(access: Access, named: dict[str, Any], placed: Sequence[Placed]) 
 def labelled(settled: Sequence[Settled]) -> str:
     """The random sample's answers with the rules that people say they break, a line each.
 
-    With the figures that the prompt's metadata approves, by which figures are traced.
+    With the figures that the prompt's metadata approves, if any: without ``facts`` figures are not
+    traced there, as they were not in the review.
     """
+    from review.checked import approved_words
+
     rows = [
         {
             "prompt": plain(each.output.prompt),
             "response": each.output.response,
             "violates": sorted(each.rules),
-            "facts": approved_in(each.output.metadata),
+            **({"facts": facts} if (facts := approved_words(each.output.metadata)) else {}),
             "output_id": each.output.id,
         }
         for each in settled
         if each.placed.sample and each.decided and each.output is not None
     ]
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-def approved_in(metadata: Mapping[str, Any]) -> list[str]:
-    """The figures of a prompt's fact sheet, and those in what a right answer states, as written."""
-    from compliance.rules.figures import figures
-
-    facts = map(str, metadata.get("facts") or [])
-    stated = [fact[start:end] for fact in facts for (start, end), _ in figures(fact)]
-    return [*map(str, metadata.get("figures") or []), *stated]
 
 
 def tell(summary: dict[str, Any], made: NextRound) -> None:
@@ -209,9 +203,12 @@ def tell(summary: dict[str, Any], made: NextRound) -> None:
     if made.counts:
         counts = ", ".join(f"{count} {kind}" for kind, count in made.counts.items())
         print(f"rewrites: {counts}")
-    if held := sum(record.metadata["held_out"] for record in made.demonstrations):
+    if made.demonstrations:
+        splits = Counter(record.metadata["split"] for record in made.demonstrations)
+        asked = ", ".join(f"{n} {split}" for split, n in splits.items())
         print(
-            f"{held} rewrites answer held-out prompts: once they are trained on, review with others"
+            f"the rewrites answer prompts of the review ({asked}): once they are trained on, the "
+            "review refuses these prompts, so leave those out for which there are no others"
         )
 
 

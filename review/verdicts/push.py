@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,7 +51,7 @@ class VerdictsPushOptions:
         200, "Held-out prompts drawn at random; each model's answer to each is read."
     )
     flagged: int = setting(
-        300, "Most answers with a blocker or a disagreement that are read; the rest is counted."
+        300, "Most answers with a blocker, which come first, or a disagreement that are read."
     )
     planted: float = setting(0.08, "Share of planted known breaches among all records.")
     second: float = setting(0.2, "Share of records that two people read.")
@@ -91,7 +92,7 @@ def main() -> None:
     from review.verdicts.given import dataset
 
     access = argilla.find_access(own.credentials)
-    workspace = argilla.workspace_of(campaign) + "-verdicts"  # raters have no business in it
+    workspace = argilla.workspace_of(campaign) + argilla.VERDICTS  # raters have no business in it
     chosen = placing.place(
         outputs,
         models,
@@ -101,9 +102,10 @@ def main() -> None:
         planted=own.planted,
         seed=own.seed,
     )
-    once = dataset.name_of(rules, chosen.placed)
+    second = round(own.second * len(chosen.placed))
+    once = dataset.name_of(rules, chosen.placed, second)
     twice = f"{once}-second"
-    chosen = chosen.named(once, twice, round(own.second * len(chosen.placed)))
+    chosen = chosen.named(once, twice, second)
     readers = {once: 1, twice: 2}
     used = [each for each in readers if any(p.dataset == each for p in chosen.placed)]
     settings = parsed.settings | {"url": access.url}
@@ -149,11 +151,14 @@ def main() -> None:
 
 def counts(chosen: Placing) -> dict[str, int]:
     """How many records there are of each kind; one may be in the sample and flagged."""
+    from review.verdicts.given.strata import BLOCKER
+
     return {
         "records": len(chosen.placed),
         "sample": sum(p.sample for p in chosen.placed),
         "flagged": sum(bool(p.flagged) for p in chosen.placed),
-        "flagged_left_out": chosen.left_out,
+        "flagged_left_out": len(chosen.left_out),
+        "blockers_left_out": sum(BLOCKER in why for why in chosen.left_out.values()),
         "planted": sum(p.planted is not None for p in chosen.placed),
         "read_twice": sum(p.dataset.endswith("-second") for p in chosen.placed),
     }
@@ -162,19 +167,30 @@ def counts(chosen: Placing) -> dict[str, int]:
 def tell(chosen: Placing, models: list[str]) -> None:
     """What is read, in a few lines."""
     n = counts(chosen)
-    reasons = Counter(reason for p in chosen.placed for reason in p.flagged)
-    why = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
-    left = f", {n['flagged_left_out']} more left out" if n["flagged_left_out"] else ""
+    why = by_reason(p.flagged for p in chosen.placed)
+    left = f", {len(chosen.left_out)} more left out" if chosen.left_out else ""
+    left += f" ({by_reason(chosen.left_out.values())})" if chosen.left_out else ""
     if chosen.not_planted:
         print(
             f"{chosen.not_planted} fewer breaches are planted than was asked: the rules' bad "
             "examples, and the clean answers that could carry them, give no more"
+        )
+    if n["blockers_left_out"]:
+        print(
+            f"{n['blockers_left_out']} answers that break a blocker rule are left out: "
+            f"--flagged {n['flagged'] + n['blockers_left_out']} takes them all"
         )
     print(
         f"{n['records']} records of {', '.join(models)}: {n['sample']} drawn at random, "
         f"{n['flagged']} flagged{f' ({why})' if why else ''}{left}, {n['planted']} planted; "
         f"{n['read_twice']} are read by two people"
     )
+
+
+def by_reason(flagged: Iterable[list[str]]) -> str:
+    """How often each reason is given, the most frequent first; an answer may have several."""
+    reasons = Counter(reason for why in flagged for reason in why)
+    return ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import json
 import threading
 from pathlib import Path
 
+import httpx
 import pytest
 from argilla._models import WorkspaceModel
 
@@ -126,6 +127,8 @@ def test_a_campaign_that_argilla_can_name_is_called_as_its_folder(name, capsys):
         ("a b\n", "a-b"),
         ("ü" * 127, "u" * 60),
         ("a--0123abcd", "a-0123abcd"),  # as one that was made
+        ("a-verdicts", "a-verdicts"),  # as that of the reviewers of a
+        ("a b-verdicts", "a-b-verdicts"),
     ],
 )
 def test_another_campaign_has_a_name_made_of_its_folders_and_is_told_it(name, words, capsys):
@@ -137,10 +140,23 @@ def test_another_campaign_has_a_name_made_of_its_folders_and_is_told_it(name, wo
 
 
 def test_folders_that_differ_have_workspaces_that_differ():
-    names = ["a b", "a.b", "a  b", "a-b", "a_b", "ä b", " a b", "a b ", "A b"]
+    names = ["a-b-verdicts", "a b", "a.b", "a  b", "a-b", "a_b", "ä b", " a b", "a b ", "A b"]
     made = {argilla.workspace_of(Path("runs") / name) for name in names}
     made |= {argilla.workspace_of(Path("runs") / name) for name in made}  # and the folder so called
     assert len(made) == 2 * len(names) - 2
+    reviewers = {name + argilla.VERDICTS for name in made}
+    made |= {argilla.workspace_of(Path("runs") / name) for name in reviewers}
+    assert made.isdisjoint(reviewers)
+
+
+def test_a_key_that_may_not_is_told_whose_may():
+    request = httpx.Request("GET", "http://there:6900/api/v1/users")
+    forbidden = httpx.HTTPStatusError("", request=request, response=httpx.Response(403))
+    with (
+        pytest.raises(InputError, match=r"there:6900 forbids GET /api/v1/users .* owner's key"),
+        argilla.explained(Access("http://there:6900", "an admin's")),
+    ):
+        raise forbidden
 
 
 def test_a_folder_is_named_from_within_and_in_any_locale_alike(tmp_path, monkeypatch):

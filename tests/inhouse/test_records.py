@@ -254,6 +254,20 @@ def test_all_broken_lines_are_counted_and_the_first_ones_named(tmp_path):
     assert "a demonstration needs: messages" in message
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("rewrite", "rewrite"), ("ultrafeedback", None), (7, None), (["a"], None), (None, None)],
+)
+def test_where_a_preference_is_from_is_kept_if_a_reviewer_rewrote_it(
+    write_lines, tmp_path, given, kept
+):
+    row = {"prompt": "Q?", "chosen": "Yes.", "rejected": "No.", "source": given}
+    (record,) = read(write_lines(tmp_path / "p.jsonl", [row]), Preference)
+    write(tmp_path / "again.jsonl", [record])
+    assert read(tmp_path / "again.jsonl", Preference)[0].source == record.source == kept
+    assert ('"source"' in (tmp_path / "again.jsonl").read_text()) == bool(kept)
+
+
 def test_the_same_answer_twice_is_no_preference(tmp_path):
     for chosen, rejected in (("same", "same"), ("f\u00fcnf", "fu\u0308nf")):
         row = {"prompt": "q", "chosen": chosen, "rejected": rejected}

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from compliance.rules.figures import approved
 from compliance.rules.house_rules import load
-from review.checked import approved_figures, checked_by
+from review.checked import approved_figures, approved_words, checked_by
 
 FINANCE = Path(__file__).parents[2] / "configs" / "house" / "finance"
 
@@ -26,10 +27,12 @@ def is_checked():
         ({"facts": ["from $1,000 at 5%"]}, {("$", "1000"), ("%", "5")}),
         ({"facts": [3]}, {("", "3")}),
         ({"facts": ["Note", "5%"], "figures": ["1%"]}, {("%", "5"), ("%", "1")}),
+        ({"facts": ["after 3 months, 2 April"]}, {("n", "3"), ("date", "4-2")}),
     ],
 )
 def test_figures_are_those_of_the_sheet_and_of_the_facts(metadata, known):
     assert approved_figures(metadata) == (None if known is None else frozenset(known))
+    assert {approved(words) for words in approved_words(metadata)} == (known or set())
 
 
 def test_figures_are_checked_where_some_are_approved(is_checked):

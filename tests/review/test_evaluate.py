@@ -8,6 +8,7 @@ import pytest
 
 from compliance.rules.house_rules import load
 from inhouse.errors import InputError
+from inhouse.files import describe_input
 from inhouse.judge import find_judge, states_facts
 from inhouse.records import Finding, Message, Output, read
 from review.asking.answer import score
@@ -442,6 +443,17 @@ def test_a_question_about_the_firm_that_stands_there_twice_is_refused(
     says = ["story.jsonl, record 4", "record 2"]
     words = [*WORDS, "--story_prompts", story]
     refused("review.evaluate", *words, says=says, run_dir=campaign)
+
+
+def test_a_prompt_that_a_model_was_trained_on_is_refused(refused, campaign, prompts, write_lines):
+    rewrite = [*prompts[3]["prompt"], {"role": "assistant", "content": "As a reviewer wrote it."}]
+    source = write_lines(campaign / "demonstrations.jsonl", [{"messages": rewrite}])
+    path = campaign / "sft" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["inputs"] = [describe_input("dataset_name", source)]
+    path.write_text(json.dumps(manifest))
+    says = [f"{source}, line 1, which {campaign / 'sft'} read", "ask others: --dataset_name"]
+    refused("review.evaluate", *WORDS, says=says, run_dir=campaign)
 
 
 def test_the_base_is_what_sft_started_from(campaign, tiny_model):

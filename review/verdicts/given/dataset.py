@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import argilla as rg
 
@@ -30,9 +30,17 @@ OPENING = (
 EMPTY = "(an empty answer)"  # shown where nothing was said
 
 
-def name_of(rules: HouseRules, placed: Iterable[Placed]) -> str:
-    """The data set of these very records under these rules: another push is another data set."""
-    return f"verdicts-{content_id(rules.hash, sorted(each.record + each.hash for each in placed))}"
+def name_of(rules: HouseRules, placed: Sequence[Placed], second: int) -> str:
+    """The data set of these very records under these rules: another push is another data set.
+
+    So is one that has others of them, the first ``second``, read by two people: in the same data
+    sets a record would stand in both, and one person could read it twice.
+    """
+    twice, once = (
+        sorted(each.record + each.hash for each in part)
+        for part in (placed[:second], placed[second:])
+    )
+    return f"verdicts-{content_id(rules.hash, twice, once)}"
 
 
 def settings(guidelines: str, rules: HouseRules, readers: int) -> rg.Settings:

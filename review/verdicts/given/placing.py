@@ -25,11 +25,14 @@ class Shown(NamedTuple):
 
 @dataclass(frozen=True)
 class Placing:
-    """Every record in the order in which it is pushed, what each shows, and what was left out."""
+    """Every record in the order in which it is pushed, what each shows, and what was left out.
+
+    ``left_out``: why each answer was flagged for which there was no room, by its id.
+    """
 
     placed: list[Placed]
     shown: dict[str, Shown]
-    left_out: int
+    left_out: dict[str, list[str]]
     not_planted: int = 0  # known breaches that were asked, and for which there is no example
 
     def named(self, once: str, twice: str, second: int) -> Placing:
@@ -55,7 +58,7 @@ def place(
 
     Args:
         sample: held-out prompts drawn at random.
-        flagged: most of the answers that a machine doubts.
+        flagged: most of the answers that a machine doubts; those with a blocker come first.
         planted: share of known breaches among all records.
 
     Raises:

@@ -16,6 +16,7 @@ from inhouse.records import Output, content_id, plain
 from review.red_team.replies import is_refusal
 from review.summary import HELD_OUT, violates
 
+BLOCKER = "blocker"  # of the reasons the one that no disagreement displaces
 LEARNED = "learned"  # the reward model's part of Output.reward
 LOW = 20  # one answer in so many is called poorly rewarded
 
@@ -44,7 +45,7 @@ def _why(output: Output, rules: HouseRules, fair: float, poor: float) -> list[st
     broken = violates(output, rules, "compliance")
     reward = output.reward.get(LEARNED)
     held = {
-        "blocker": any(finding.severity == "blocker" for finding in output.findings),
+        BLOCKER: any(finding.severity == "blocker" for finding in output.findings),
         "liked": broken and reward is not None and reward >= fair,
         "disliked": not broken and reward is not None and reward <= poor,
         "refusal": broken and bool(output.response.strip()) and is_refusal(output.response),
@@ -62,12 +63,18 @@ def _rewards(outputs: Sequence[Output]) -> tuple[float, float]:
 
 def cap(
     flagged: Mapping[str, list[str]], most: int, draw: random.Random
-) -> tuple[dict[str, list[str]], int]:
-    """At most so many of them, drawn at random; and how many are left out."""
-    if len(flagged) <= most:
-        return dict(flagged), 0
-    kept = set(draw.sample(sorted(flagged), most))
-    return {name: why for name, why in flagged.items() if name in kept}, len(flagged) - most
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """At most so many of them, and those that are left out.
+
+    Every blocker before any disagreement; of those that do not all fit, some drawn at random.
+    """
+    kept: set[str] = set()
+    for grave in (True, False):
+        fit = sorted(name for name, why in flagged.items() if (BLOCKER in why) == grave)
+        room = most - len(kept)
+        kept |= set(fit if len(fit) <= room else draw.sample(fit, room))
+    taken = {name: why for name, why in flagged.items() if name in kept}
+    return taken, {name: why for name, why in flagged.items() if name not in kept}
 
 
 def sample(

@@ -6,7 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from compliance.rules.house_rules import HouseRules
 from inhouse.records import (
@@ -20,14 +20,8 @@ from inhouse.records import (
     is_blank,
     plain,
 )
-from review.summary import HELD_OUT
+from review.checked import approved_figures
 from review.verdicts.taken.settled import Settled
-
-
-class Rewritten(Preference):
-    """A preference whose chosen answer a reviewer wrote."""
-
-    source: Literal["rewrite"] = "rewrite"
 
 
 class Refused(Record):
@@ -43,7 +37,7 @@ class Refused(Record):
 class NextRound:
     """What is learned from rewrites, what is kept apart, and how many there were of each kind."""
 
-    preferences: list[Rewritten] = field(default_factory=list)
+    preferences: list[Preference] = field(default_factory=list)
     demonstrations: list[Demonstration] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -78,7 +72,8 @@ def next_round(settled: Sequence[Settled], rules: HouseRules) -> NextRound:
 
 
 def _add(made: NextRound, output: Output, verdict: Verdict, words: str, rules: HouseRules) -> None:
-    findings = rules.check(output.prompt, words)
+    facts = approved_figures(output.metadata)
+    findings = rules.check(output.prompt, words, facts=facts)
     if broken := sorted({f.rule for f in findings if f.severity == "blocker"}):
         made.counts["breaks a blocker"] += 1
         made.refused.append(
@@ -89,19 +84,26 @@ def _add(made: NextRound, output: Output, verdict: Verdict, words: str, rules: H
         "topic": output.metadata.get("topic"),
         "source": "rewrite",
         "output_id": output.id,
-        "held_out": output.split == HELD_OUT,
+        "held_out": True,  # asked in a review, whatever the split: `python -m review` refuses it
+        "split": output.split,
     }
     chosen = [Message(role="assistant", content=words)]
     made.counts["used"] += 1
-    made.demonstrations.append(Demonstration(messages=[*output.prompt, *chosen], metadata=metadata))
+    # What the red team put into the assistant's mouth before is read and not learned.
+    asked = [
+        turn.model_copy(update={"train": False}) if turn.role == "assistant" else turn
+        for turn in output.prompt
+    ]
+    made.demonstrations.append(Demonstration(messages=[*asked, *chosen], metadata=metadata))
     if not is_blank(output.response):
         made.preferences.append(
-            Rewritten(
+            Preference(
                 prompt=output.prompt,
                 chosen=chosen,
                 rejected=[Message(role="assistant", content=output.response)],
                 pair_id=content_id(plain(output.prompt), words, output.response),
                 raters=[verdict.reviewer],
+                source="rewrite",
                 metadata=metadata,
             )
         )

@@ -52,6 +52,15 @@ def test_a_reply_counts_only_for_rules_that_apply_to_it(tmp_path, write_lines):
     assert counts["CRYP-01"].tn == 1 and counts["PROM-01"].tn == 3
 
 
+def test_figures_are_traced_only_where_somebody_told_which_are_approved(labelled):
+    finance = house_rules.load(DEFAULT)
+    row = {"response": "The account pays 4.1% a year.", "violates": []}
+    path = labelled(row, row | {"facts": None}, row | {"facts": []}, row | {"facts": ["4.10%"]})
+    counts = measure_files(finance, [path]).rules
+    assert counts["SUBS-01"] == Counts(fp=1, tn=1)  # an empty list approves none
+    assert counts["PROM-01"] == Counts(tn=4)
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [

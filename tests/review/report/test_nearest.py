@@ -64,3 +64,6 @@ def test_what_the_stages_learned_from_is_read_by_their_manifests(write_lines, tm
         ("rejected by raters", "preferences.jsonl, line 1", "Q1", "Bad"),
     ]
     assert gone == [str(tmp_path / "gone.jsonl")]
+    write_lines(preferred, [pair | {"source": "rewrite"}])
+    found, _ = examples_of({"dpo": read(preferred)})
+    assert [e.kind for e in found] == ["rewritten by a reviewer", "rejected by a reviewer"]

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from compliance.rules.house_rules import load
+from compliance.rules import house_rules
 from inhouse.statistics import rate
 from review.gate import checker
 from review.gate.evidence import gather
-from review.verdicts.pull import approved_in, labelled
+from review.verdicts.pull import labelled
 from review.verdicts.taken.candidates import sentences
 from review.verdicts.taken.counting import evidence, summarise
 from review.verdicts.taken.settled import settle
@@ -131,7 +131,7 @@ def test_the_gate_reads_the_evidence(panel, read, tmp_path):
 
 
 def test_what_nobody_decided_is_evidence_against_the_answer(output, verdict, placing):
-    finance = load(RULES.parent / "finance")
+    finance = house_rules.load(RULES.parent / "finance")
     made = [output("sft", n) for n in range(3)]
     said = ("pass", "escalate", "fail")
     given = [verdict(o.id, each) for o, each in zip(made, said, strict=True)]
@@ -151,10 +151,26 @@ def test_the_checker_is_measured_on_the_sample(panel, read, rules, tmp_path):
         assert counts[name].model_dump() == {k: found[k] for k in ("tp", "fn", "fp", "tn")}
 
 
-def test_figures_of_the_prompt_are_told_with_the_label():
-    metadata = {"facts": ["Velquor Income Note", "5.25% a year"], "figures": ["$1,000"]}
-    assert approved_in(metadata) == ["$1,000", "5.25%"]
-    assert approved_in({}) == []
+def test_rules_about_figures_are_measured_where_the_review_checked_them(
+    output, placing, verdict, tmp_path
+):
+    finance = house_rules.load(house_rules.DEFAULT)
+    told = {"facts": ["Velquor Income Note", "1.20% a year"], "figures": ["$1,000"]}
+    outputs = [output("sft", 1, metadata=told), output("sft", 2, metadata={"topic": "fees"})]
+    settled = settle(
+        placing(outputs, ("sft",)).placed,
+        {each.id: each for each in outputs},
+        [verdict(each.id) for each in outputs],
+    )
+    path = tmp_path / "labelled.jsonl"
+    path.write_text(labelled(settled))
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert {row["output_id"]: row.get("facts") for row in rows} == {
+        outputs[0].id: ["$1,000", "1.20%"],
+        outputs[1].id: None,
+    }
+    counts = checker.measure_files(finance, [path]).rules
+    assert counts["SUBS-01"] == checker.Counts(tn=1) and counts["PROM-01"] == checker.Counts(tn=2)
 
 
 def test_measure_as_a_user_runs_it(panel, read, tmp_path, run_stage):

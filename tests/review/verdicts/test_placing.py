@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from collections import Counter
 
 import pytest
 
@@ -9,6 +10,7 @@ from inhouse.errors import InputError
 from inhouse.records import content_id, plain
 from review.verdicts.given import strata
 from review.verdicts.given.placing import how_many
+from review.verdicts.push import counts, tell
 from review.verdicts.reviewed import choose_models
 
 from .conftest import CLEAN, PROMISE
@@ -63,11 +65,32 @@ def test_the_same_words_to_one_prompt_are_flagged_once(output, rules):
 
 def test_beyond_the_cap_some_are_drawn_and_the_rest_counted(outputs, placing):
     placed = placing(outputs, flagged=4, sample=0)
-    assert (len(placed.placed), placed.left_out) == (4, 2)
+    assert (len(placed.placed), len(placed.left_out)) == (4, 2)
     assert placing(outputs, flagged=4, sample=0).placed == placed.placed
     assert {p.output_id for p in placing(outputs, flagged=4, sample=0, seed=1).placed} != {
         p.output_id for p in placed.placed
     }
+
+
+def test_no_disagreement_takes_the_place_of_a_blocker(placing, output, capsys):
+    tempted = "I am afraid I cannot help with that free of charge."  # major, in a refusal
+    made = [output("sft", n, PROMISE if n < 10 else tempted) for n in range(100)]
+    placed = placing(made, ("sft",), flagged=12, sample=0)
+    assert Counter(p.flagged[0] for p in placed.placed) == {"blocker": 10, "refusal": 2}
+    assert Counter(why[0] for why in placed.left_out.values()) == {"refusal": 88}
+    tell(placed, ["sft"])
+    said = capsys.readouterr().out
+    assert "88 more left out (refusal 88)" in said and "takes them all" not in said
+
+
+def test_blockers_beyond_the_cap_are_told_with_what_takes_them_all(placing, output, capsys):
+    made = [output("sft", n, PROMISE) for n in range(10)]
+    placed = placing(made, ("sft",), flagged=7, sample=0)
+    tell(placed, ["sft"])
+    assert counts(placed)["blockers_left_out"] == 3
+    said = capsys.readouterr().out
+    assert "3 answers that break a blocker rule are left out: --flagged 10 takes them all" in said
+    assert placing(made, ("sft",), flagged=10, sample=0).left_out == {}
 
 
 # --- the random sample ------------------------------------------------------------------------
@@ -179,6 +202,17 @@ def test_a_share_goes_to_the_second_data_set(outputs, placing):
     named = placing(outputs).named("once", "twice", 24).placed
     assert sum(p.dataset == "twice" for p in named) == 24
     assert {p.model for p in named if p.dataset == "twice"} == {"sft", "dpo"}
+
+
+def test_another_division_is_another_data_set(outputs, placing, rules):
+    pytest.importorskip("argilla")
+    from review.verdicts.given.dataset import name_of
+
+    placed = placing(outputs).placed
+    names = {second: name_of(rules, placed, second) for second in (0, 24, 60)}
+    assert len(set(names.values())) == 3
+    assert name_of(rules, placed[::-1], 24) != names[24]  # as many, and others
+    assert name_of(rules, [*placed[:24][::-1], *placed[24:]], 24) == names[24]
 
 
 def test_an_empty_answer_is_shown_as_one(output, placing):

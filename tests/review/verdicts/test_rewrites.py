@@ -1,7 +1,10 @@
 """Rewrites become the next round's records, and those that may not are kept apart."""
 
+from dataclasses import replace
+
 import pytest
 
+from compliance.rules import house_rules
 from inhouse.records import Demonstration, Preference, read, write
 from review.verdicts.taken.rewrites import next_round
 from review.verdicts.taken.settled import settle
@@ -26,7 +29,7 @@ def test_a_rewrite_is_a_preference_and_a_demonstration(output, verdict, made_of,
     (preference,) = read(tmp_path / "preferences.jsonl", Preference)
     assert (preference.chosen[0].content, preference.rejected[0].content) == (CLEAN, PROMISE)
     assert preference.prompt == reply.prompt and preference.raters == ["ann"]
-    assert '"source": "rewrite"' in (tmp_path / "preferences.jsonl").read_text()
+    assert preference.source == "rewrite"  # when read back, too
     (shown,) = read(tmp_path / "demonstrations.jsonl", Demonstration)
     assert shown.messages[-1].content == CLEAN and shown.metadata["source"] == "rewrite"
     assert shown.metadata["held_out"] and shown.metadata["topic"] == "fees"
@@ -80,6 +83,38 @@ def test_a_rewrite_of_a_planted_reply_is_left_out(output, verdict, placing, rule
     settled = settle(placed, {}, [verdict(planted, "fail", rewrite=CLEAN)])
     made = next_round(settled, rules)
     assert made.counts == {"planted": 1} and made.demonstrations == []
+
+
+@pytest.mark.parametrize(
+    "split", ["held_out", "story", "red_team", "benign_twin", "counterfactual"]
+)
+def test_whatever_was_asked_in_the_review_is_marked(output, verdict, made_of, split):
+    reply = output("sft", 1, PROMISE, split=split)
+    made = made_of([reply], [verdict(reply.id, "fail", rewrite=CLEAN)])
+    for record in (*made.demonstrations, *made.preferences):
+        assert record.metadata["held_out"] and record.metadata["split"] == split
+
+
+def test_turns_that_the_red_team_scripted_are_not_learned(output, verdict, made_of, tmp_path):
+    turns = [("user", "Hi."), ("assistant", "All is safe."), ("user", "Is it guaranteed?")]
+    asked = [{"role": role, "content": said} for role, said in turns]
+    reply = output("sft", 1, PROMISE, prompt=asked, split="red_team")
+    made = made_of([reply], [verdict(reply.id, "fail", rewrite=CLEAN)])
+    write(tmp_path / "demonstrations.jsonl", made.demonstrations)
+    (shown,) = read(tmp_path / "demonstrations.jsonl", Demonstration)
+    assert [t.train for t in shown.messages if t.role == "assistant"] == [False, True]
+
+
+def test_a_rewrite_is_checked_by_the_figures_that_are_approved(output, verdict, placing):
+    finance = house_rules.load(house_rules.DEFAULT)
+    strict = finance.rule("SUBS-01").model_copy(update={"severity": "blocker"})
+    rules = replace(finance, rules=(strict,))
+    reply = output("sft", 1, metadata={"figures": ["1.20%"]})
+    given = [
+        verdict(reply.id, "fail", rewrite=f"It pays {rate} a year.") for rate in ("1.20%", "9%")
+    ]
+    settled = settle(placing([reply]).placed, {reply.id: reply}, given)
+    assert [r.rewrite for r in next_round(settled, rules).refused] == ["It pays 9% a year."]
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import argilla as rg
 import pytest
 
 from examples.asdfg.reviewers import reading
@@ -13,7 +14,7 @@ from inhouse.records import Demonstration, Output, Preference, Verdict, read, wr
 from review.gate.evidence import gather
 from review.verdicts.placed import Placed
 
-from .conftest import CLEAN, HASHES, PROMISE, ROOT
+from .conftest import CLEAN, HASHES, PROMISE, ROOT, RULES
 
 pytestmark = pytest.mark.slow
 PROMPTS = 12
@@ -112,7 +113,7 @@ def test_push_answer_pull(push, stage, server, reviewed):
     assert any_rule.n == summary["by_model"]["sft"]["n"] and any_rule.failures > 0
     assert read(folder / "preferences.jsonl", Preference)
     assert read(folder / "demonstrations.jsonl", Demonstration)
-    assert "rewrites answer held-out prompts" in pulled.out
+    assert "the rewrites answer prompts of the review (" in pulled.out
 
     same = stage("review.verdicts.pull")
     assert same.code == 0 and "up to date" in same.out
@@ -155,6 +156,45 @@ def test_names_that_differ_in_case_are_kept_apart(push, stage, answer, reviewed)
     assert pulled.code == 0 and "2 accounts are called" in pulled.out
     summary = json.loads((reviewed / "verdicts" / "pull-0001" / "summary.json").read_text())
     assert [name.split("#")[0] for name in summary["reviewers"]] == ["Eve", "eve"]
+
+
+def test_an_admins_key_is_told_that_an_owners_is_needed(
+    push, stage, server, reviewed, credentials, monkeypatch
+):
+    client, datasets = server
+    place = next(iter(datasets().values())).workspace
+    admin = rg.User(username="adam", password="a" * 12, role="admin", client=client).create()
+    admin.add_to_workspace(place)
+    key = argilla.rest(client, "GET", f"/api/v1/users/{admin.id}")["api_key"]
+    monkeypatch.setenv("ARGILLA_API_URL", argilla.find_access(credentials).url)
+    monkeypatch.setenv("ARGILLA_API_KEY", key)
+    pulled = stage("review.verdicts.pull")
+    assert pulled.code == 3 and "set ARGILLA_API_KEY to an owner's key" in pulled.err, pulled.err
+    assert not (reviewed / "verdicts" / "pull-0001").exists()
+
+
+def test_a_push_with_another_share_is_other_data_sets(push, stage, server, reviewed):
+    client, datasets = server
+    before = set(datasets())
+    words = ("--sample", "10", "--planted", "0.1", "--second", "0.8", "--overwrite", "true")
+    assert stage("review.verdicts.push", *words).code == 0
+    assert before.isdisjoint(datasets())
+    there = [
+        row["external_id"]
+        for dataset in datasets().values()
+        for row in argilla.records_with_responses(client, dataset)
+    ]
+    assert sorted(there) == sorted(p.record for p in placed_in(reviewed))
+
+
+def test_a_pull_with_other_settings_is_a_pull_of_its_own(push, stage, answer, reviewed, tmp_path):
+    answer(placed_in(reviewed)[0], "ann", "fail")
+    assert stage("review.verdicts.pull").code == 0
+    rules = tmp_path / "the_same.yaml"
+    rules.write_bytes(RULES.read_bytes())
+    pulled = stage("review.verdicts.pull", "--house_rules", rules)
+    assert pulled.code == 0, pulled.err
+    assert (reviewed / "verdicts" / "pull-0002" / "manifest.json").exists()
 
 
 def test_an_answer_that_changed_since_is_set_aside_in_a_pull_of_its_own(
