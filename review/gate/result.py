@@ -50,7 +50,9 @@ def judge(
         InputError: the review is missing or was changed, or a setting names what is not there.
     """
     folder = campaign / "review"
-    manifest = _json(runs.require(folder / runs.MANIFEST, "run `python -m review` first"))
+    manifest = _json(
+        runs.require(folder / runs.MANIFEST, f"run `python -m review --run_dir {campaign}` first")
+    )
     _check_whole(folder, manifest)
     rules_at = rules_at or Path(manifest["config"]["house_rules"])
     rules = house_rules.load(rules_at)

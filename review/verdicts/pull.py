@@ -61,7 +61,9 @@ def main() -> None:
     parsed = parse(STAGE, VerdictsPullOptions)
     options, own = parsed
     campaign = Path(options.run_dir)
-    pushed = runs.require(campaign / "verdicts" / "push" / runs.MANIFEST, f"run `{PUSH}` first")
+    pushed = runs.require(
+        campaign / "verdicts" / "push" / runs.MANIFEST, f"run `{PUSH} --run_dir {campaign}` first"
+    )
 
     from review.report import write_report
     from review.verdicts import reviewed

@@ -13,8 +13,6 @@ from inhouse.errors import InputError, nearest
 from inhouse.files import read_utf8
 from inhouse.records import Output
 
-MEND = "run `python -m review` first"
-
 
 def outputs_of(campaign: Path) -> Path:
     """The review's answers.
@@ -22,8 +20,9 @@ def outputs_of(campaign: Path) -> Path:
     Raises:
         InputError: there was no review, or it is not finished.
     """
-    runs.require(campaign / "review" / runs.MANIFEST, MEND)
-    return runs.require(campaign / "review" / "outputs.jsonl", MEND)
+    mend = f"run `python -m review --run_dir {campaign}` first"
+    runs.require(campaign / "review" / runs.MANIFEST, mend)
+    return runs.require(campaign / "review" / "outputs.jsonl", mend)
 
 
 def rules_at(campaign: Path, given: str | None) -> Path:

@@ -50,7 +50,9 @@ def main() -> None:
     """Sign the reviewers in, collect what is pending for each, answer it."""
     options, own = config.parse(STAGE, ReviewersOptions)
     campaign = Path(options.run_dir)
-    pushed = run.require(campaign / "verdicts" / "push" / run.MANIFEST, f"run `{PUSH}` first")
+    pushed = run.require(
+        campaign / "verdicts" / "push" / run.MANIFEST, f"run `{PUSH} --run_dir {campaign}` first"
+    )
     named = json.loads(pushed.read_text(encoding="utf-8"))["metrics"]
     check_names(REVIEWERS)
     users = [reviewer.user for reviewer in REVIEWERS]

@@ -409,7 +409,7 @@ def test_other_rules_than_the_review_read_are_refused(good, tmp_path):
 
 
 def test_a_campaign_that_was_not_reviewed_is_refused(tmp_path):
-    with pytest.raises(InputError, match="run `python -m review` first"):
+    with pytest.raises(InputError, match="run `python -m review --run_dir"):
         judge(tmp_path, SHIPPED)
 
 

@@ -44,17 +44,19 @@ def write_push(campaign, rules, **changes) -> None:
 
 
 def test_push_before_the_review(refused, tmp_path):
-    refused("review.verdicts.push", says=["run `python -m review` first"], run_dir=tmp_path / "x")
+    refused(
+        "review.verdicts.push", says=["run `python -m review --run_dir"], run_dir=tmp_path / "x"
+    )
 
 
 def test_push_while_the_review_goes_on(refused, reviewed):
     (reviewed / "review" / "manifest.json").unlink()
     (reviewed / "review" / "begun.json").write_text("{}")
-    refused("review.verdicts.push", says=["run `python -m review` first"], run_dir=reviewed)
+    refused("review.verdicts.push", says=["run `python -m review --run_dir"], run_dir=reviewed)
 
 
 def test_pull_before_push(refused, reviewed):
-    says = ["run `python -m review.verdicts push` first"]
+    says = ["run `python -m review.verdicts push --run_dir"]
     refused("review.verdicts.pull", says=says, run_dir=reviewed)
 
 
