@@ -78,13 +78,13 @@ class Lookup:
 
     examples: list[Example]
     left_out: int
-    gone: list[str]
+    unread: list[str]
     near: dict[int, Near]
 
 
 def look_up(campaign: Campaign) -> Lookup:
     """The nearest example of each answer that breaks a rule, the judged model's first."""
-    examples, gone = examples_of(campaign.manifests)
+    examples, unread = examples_of(campaign.manifests)
     left_out = max(0, len(examples) - COMPARED)
     if left_out:
         examples = Random(0).sample(examples, COMPARED)
@@ -93,7 +93,9 @@ def look_up(campaign: Campaign) -> Lookup:
     texts = [(p.output.prompt[-1].content, p.output.response) for p in hits]
     near = nearest(examples, texts)
     lines = [placed.line for placed in hits]
-    return Lookup(examples, left_out, gone, {ln: n for ln, n in zip(lines, near, strict=True) if n})
+    return Lookup(
+        examples, left_out, unread, {ln: n for ln, n in zip(lines, near, strict=True) if n}
+    )
 
 
 def _of(campaign: Campaign, name: str) -> list[Placed]:

@@ -17,6 +17,7 @@ from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inhouse.errors import InputError
 from inhouse.records import Demonstration, Preference
 from inhouse.records.files import read_placed
 
@@ -49,21 +50,25 @@ class Near:
 
 
 def examples_of(manifests: Mapping[str, Mapping[str, Any]]) -> tuple[list[Example], list[str]]:
-    """Every reply that the campaign's stages learned from, and the files that are gone.
+    """Every reply that the campaign's stages learned from, and the files that cannot be read.
+
+    Such are gone, or changed, or hold single verdicts, from which KTO learns.
 
     Args:
         manifests: the stages', by their folder's name.
     """
     found: dict[tuple[str, str, str], Example] = {}
-    gone = []
+    unread = []
     for path, kind in _sources(manifests).items():
-        if not path.is_file():
-            gone.append(str(path))
+        try:
+            records = read_placed(path, kind)
+        except InputError:
+            unread.append(str(path))
             continue
-        for place, record in read_placed(path, kind):
+        for place, record in records:
             for example in _examples(f"{path}, {place}", record):
                 found.setdefault((example.kind, example.asked, example.answered), example)
-    return list(found.values()), gone
+    return list(found.values()), unread
 
 
 def _sources(manifests: Mapping[str, Mapping[str, Any]]) -> dict[Path, Any]:

@@ -53,7 +53,7 @@ def test_what_the_stages_learned_from_is_read_by_their_manifests(write_lines, tm
     def read(path) -> dict:
         return {"inputs": [{"name": "dataset_name", "path": str(path)}]}
 
-    found, gone = examples_of(
+    found, unread = examples_of(
         {"sft": read(shown), "dpo": read(preferred), "kto": read(tmp_path / "gone.jsonl")}
     )
     # The second demonstration is the first again, and stands where it stood first.
@@ -63,7 +63,15 @@ def test_what_the_stages_learned_from_is_read_by_their_manifests(write_lines, tm
         ("preferred by raters", "preferences.jsonl, line 1", "Q1", "Good"),
         ("rejected by raters", "preferences.jsonl, line 1", "Q1", "Bad"),
     ]
-    assert gone == [str(tmp_path / "gone.jsonl")]
+    assert unread == [str(tmp_path / "gone.jsonl")]
     write_lines(preferred, [pair | {"source": "rewrite"}])
     found, _ = examples_of({"dpo": read(preferred)})
     assert [e.kind for e in found] == ["rewritten by a reviewer", "rejected by a reviewer"]
+
+
+def test_single_verdicts_are_named_and_not_compared(write_lines, tmp_path):
+    liked = {"prompt": [{"role": "user", "content": "May I?"}], "label": True}
+    liked["completion"] = [{"role": "assistant", "content": "You may."}]
+    path = write_lines(tmp_path / "verdicts.jsonl", [liked])
+    inputs = [{"name": "dataset_name", "path": str(path)}]
+    assert examples_of({"kto": {"inputs": inputs}}) == ([], [str(path)])
