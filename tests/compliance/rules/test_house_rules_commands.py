@@ -533,8 +533,8 @@ def test_speed_29_rules_over_1000_replies_of_100_words():
     sentence = "The fee is 1.20% a year, and the value of shares can fall as well as rise. "
     texts = [sentence * 6 + f"Reply {number}." for number in range(1000)]
     FINANCE.check([], texts[0])
-    seconds: list[float] = []
-    while len(seconds) < 10 and min(seconds, default=1.0) > 0.5:  # others may have the core's half
+    seconds = []
+    for _ in range(3):
         before = time.process_time()
         for text in texts:
             FINANCE.check([], text)
