@@ -10,16 +10,15 @@ stood: what a rater has answered is no longer pending for them.
 
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import argilla as rg
-from tqdm import tqdm
 
 from examples.asdfg.judging import PANEL, Rater, judge
-from examples.asdfg.panel import pending, readers_of, seen_by, submit
+from examples.asdfg.panel import answers_of, submit_all
 from inhouse import argilla, config, run
 from inhouse.config import setting
 from inhouse.errors import InputError
@@ -74,27 +73,15 @@ def main() -> None:
     owner = argilla.connect(access)
     with argilla.explained(access):
         dataset, workspace = find_pairs(owner, Path(options.run_dir))
-        n_raters, users = readers_of(owner, dataset), [rater.user for rater in PANEL]
-        work = []
-        for rater in PANEL:
-            client = argilla.connect(argilla.ensure_annotator(owner, rater.user, workspace))
-            mine = [
-                respond(rater, record)
-                for record in pending(client, dataset)
-                if rater.user in seen_by(users, record["external_id"], n_raters)
-            ]
-            work.append((client, mine))
+        panel = {rater.user: partial(respond, rater) for rater in PANEL}
+        work = answers_of(owner, workspace, [dataset], panel)
         total = sum(len(mine) for _, mine in work)
         if options.dry_run:
             print(f"the simulated raters would answer {total} records of {dataset.name}")
             return
         if total == 0:
             raise run.UpToDate(f"nothing in {dataset.name} waits for a simulated rater")
-        with (
-            tqdm(total=total, desc="simulated raters", unit="answer") as progress,
-            ThreadPoolExecutor(len(work)) as threads,
-        ):
-            list(threads.map(lambda part: submit(part[0], part[1], progress), work))
+        submit_all(work, total, "simulated raters", "answer")
     print(f"simulated raters: {total} answers to {dataset.name}; next: python -m labeling.pull")
 
 

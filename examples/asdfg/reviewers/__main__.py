@@ -10,14 +10,14 @@ started again, they go on where they stood.
 
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
+import argilla as rg
 
-from examples.asdfg.panel import pending, readers_of, seen_by, submit
+from examples.asdfg.panel import answers_of, submit_all
 from examples.asdfg.reviewers.reading import REVIEWERS, Reviewer, check_names, read
 from inhouse import argilla, config, run
 from inhouse.config import setting
@@ -46,6 +46,21 @@ def respond(reviewer: Reviewer, record: dict[str, Any]) -> dict[str, Any]:
     return {"record_id": record["id"], "status": "submitted", "values": values}
 
 
+def find(client: rg.Argilla, name: str, workspace: str) -> rg.Dataset:
+    """Find a data set that the campaign's push put on the server.
+
+    Raises:
+        InputError: it is not there.
+    """
+    dataset = argilla.find_dataset(client, name, workspace)
+    if dataset is None:
+        raise InputError(
+            f"Argilla at {client.api_url} has no data set {name} in workspace {workspace}: run "
+            f"`{PUSH} --overwrite` first"
+        )
+    return dataset
+
+
 def main() -> None:
     """Sign the reviewers in, collect what is pending for each, answer it."""
     options, own = config.parse(STAGE, ReviewersOptions)
@@ -55,43 +70,21 @@ def main() -> None:
     )
     named = json.loads(pushed.read_text(encoding="utf-8"))["metrics"]
     check_names(REVIEWERS)
-    users = [reviewer.user for reviewer in REVIEWERS]
     access = argilla.find_access(own.credentials)
     owner = argilla.connect(access)
     with argilla.explained(access):
-        found = {
-            name: argilla.find_dataset(owner, name, named["workspace"])
-            for name in named["datasets"]
-        }
-        for name, dataset in found.items():
-            if dataset is None:
-                raise InputError(
-                    f"Argilla at {access.url} has no data set {name} in workspace "
-                    f"{named['workspace']}: run `{PUSH} --overwrite` first"
-                )
-        datasets = [(each, readers_of(owner, each)) for each in found.values() if each is not None]
+        datasets = [find(owner, name, named["workspace"]) for name in named["datasets"]]
         workspace = argilla.ensure_workspace(owner, named["workspace"])
-        work = []
-        for reviewer in REVIEWERS:
-            client = argilla.connect(argilla.ensure_annotator(owner, reviewer.user, workspace))
-            mine = [
-                respond(reviewer, record)
-                for dataset, readers in datasets
-                for record in pending(client, dataset)
-                if reviewer.user in seen_by(users, record["external_id"], readers)
-            ]
-            work.append((client, mine))
+        panel = {reviewer.user: partial(respond, reviewer) for reviewer in REVIEWERS}
+        work = answers_of(owner, workspace, datasets, panel)
         total = sum(len(mine) for _, mine in work)
         if options.dry_run:
             print(f"the simulated reviewers would give {total} verdicts")
             return
         if total == 0:
-            raise run.UpToDate(f"nothing in {' or '.join(found)} waits for a simulated reviewer")
-        with (
-            tqdm(total=total, desc="simulated reviewers", unit="verdict") as progress,
-            ThreadPoolExecutor(len(work)) as threads,
-        ):
-            list(threads.map(lambda part: submit(part[0], part[1], progress), work))
+            names = " or ".join(named["datasets"])
+            raise run.UpToDate(f"nothing in {names} waits for a simulated reviewer")
+        submit_all(work, total, "simulated reviewers", "verdict")
     print(
         f"simulated reviewers: {total} verdicts; next: python -m review.verdicts pull --run_dir "
         f"{campaign}"

@@ -69,19 +69,19 @@ def test_panel_answers_with_own_keys_and_goes_on_after_a_kill(
     words = ["raters", "--run_dir", str(tmp_path / "mini"), "--credentials", str(credentials)]
     monkeypatch.setattr(sys, "argv", words)
     monkeypatch.setattr(panel, "BULK", 4)
-    submit = raters.submit
+    submit = panel.submit
 
     def killed(client, responses, progress):
         submit(client, responses[:5], progress)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(raters, "submit", killed)
+    monkeypatch.setattr(panel, "submit", killed)
     with pytest.raises(KeyboardInterrupt):
         raters.main()
     begun = answers(client, dataset)
     assert 0 < len(begun) < 3 * N_PAIRS
 
-    monkeypatch.setattr(raters, "submit", submit)
+    monkeypatch.setattr(panel, "submit", submit)
     raters.main()
     done = answers(client, dataset)
     assert set(begun) < set(done)
