@@ -13,21 +13,12 @@ from typing import Any
 
 from inhouse.errors import InputError
 from inhouse.files import sha256
-from inhouse.records import Demonstration, Message, Preference, Prompt, read_placed
+from inhouse.records import Demonstration, Message, Preference, Prompt
 from inhouse.run import MANIFEST
 from inhouse.run.manifest import read_json
 from inhouse.training.data import conversation_of, is_held_out, prompt_key, say
 from review.asking.plan import Round, words_of
-
-# The stages that learn, and what each of them reads; KTO pairs, or single verdicts on prompts.
-LEARNED: dict[str, tuple[type[Demonstration | Preference | Prompt], ...]] = {
-    "sft": (Demonstration,),
-    "reward": (Preference,),
-    "dpo": (Preference,),
-    "kto": (Preference, Prompt),
-    "ppo": (Prompt,),
-    "rloo": (Prompt,),
-}
+from review.learned import LEARNED, records_of
 
 
 def check(rounds: Sequence[Round], models: Iterable[str | Path]) -> None:
@@ -97,20 +88,10 @@ def _learned(
 ) -> Iterator[tuple[str, str]]:
     """Where each prompt stands that is asked and to which some stage learned an answer; its key."""
     for stage, share in dict.fromkeys((stage, share) for _, stage, share in stages):
-        for place, record in _read(source, stage):
+        for place, record in records_of(source, stage):
             keys = [key for key in map(prompt_key, _prompts(record)) if key in asked]
             if keys and not is_held_out(conversation_of(record), share):
                 yield from ((place, key) for key in keys)
-
-
-def _read(source: Path, stage: str) -> list[tuple[str, Any]]:
-    *others, last = LEARNED[stage]
-    for kind in others:
-        try:
-            return read_placed(source, kind)
-        except InputError:
-            continue
-    return read_placed(source, last)
 
 
 def _prompts(record: Demonstration | Preference | Prompt) -> Iterator[Sequence[Message]]:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inhouse.errors import InputError
-from inhouse.records import Demonstration, Preference
-from inhouse.records.files import read_placed
+from inhouse.records import Demonstration, Preference, Prompt
+from review.learned import LEARNED, records_of
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 _WORD = re.compile(r"[^\W_]+(?:['’.,][^\W_]+)*%?")
 SHORTEST = 0.1  # a cosine below which two texts share hardly more than a word
 CELLS = 4_000_000  # answers times examples that are compared at once: 32 MB
-# The stages that learn, and what each of them reads.
-LEARNED = {"sft": Demonstration, "dpo": Preference, "kto": Preference, "reward": Preference}
 
 
 @dataclass(frozen=True)
@@ -59,28 +57,33 @@ def examples_of(manifests: Mapping[str, Mapping[str, Any]]) -> tuple[list[Exampl
     """
     found: dict[tuple[str, str, str], Example] = {}
     unread = []
-    for path, kind in _sources(manifests).items():
+    for path, stage in _sources(manifests).items():
         try:
-            records = read_placed(path, kind)
+            records = records_of(path, stage)
         except InputError:
+            records = []
+        if any(isinstance(record, Prompt) for _, record in records) or not records:
             unread.append(str(path))
-            continue
         for place, record in records:
             for example in _examples(f"{path}, {place}", record):
                 found.setdefault((example.kind, example.asked, example.answered), example)
     return list(found.values()), unread
 
 
-def _sources(manifests: Mapping[str, Mapping[str, Any]]) -> dict[Path, Any]:
+def _sources(manifests: Mapping[str, Mapping[str, Any]]) -> dict[Path, str]:
+    """The files that showed a model replies, and the stage that read each; PPO reads prompts."""
     return {
-        Path(entry["path"]): kind
-        for stage, kind in LEARNED.items()
+        Path(entry["path"]): stage
+        for stage, kinds in LEARNED.items()
+        if kinds != (Prompt,)
         for entry in manifests.get(stage, {}).get("inputs", [])
         if entry["name"] == "dataset_name"
     }
 
 
-def _examples(place: str, record: Demonstration | Preference) -> Iterator[Example]:
+def _examples(place: str, record: Demonstration | Preference | Prompt) -> Iterator[Example]:
+    if isinstance(record, Prompt):
+        return
     if isinstance(record, Preference):
         asked = record.prompt[-1].content
         chosen, rejected = "preferred by raters", "rejected by raters"

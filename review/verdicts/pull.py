@@ -29,6 +29,7 @@ from inhouse.run import snapshots
 
 if TYPE_CHECKING:
     from inhouse.argilla import Access
+    from inhouse.records import Verdict
     from review.verdicts.placed import Placed
     from review.verdicts.taken.answers import Answers
     from review.verdicts.taken.rewrites import NextRound
@@ -89,17 +90,12 @@ def main() -> None:
             f"in at {access.url}"
         )
     verdicts, changed = split_changed(placed, outputs, answers.verdicts)
-    if changed:
-        print(
-            f"{len(changed)} verdicts are on answers that have changed since they were pushed "
-            f"({', '.join(dict.fromkeys(v.output_id for v in changed[:5]))} …): set aside"
-        )
     settled = settle(placed, outputs, verdicts)
     summary = counting.summarise(verdicts, settled, placed, rules)
     summary |= {"set_aside": len(changed), "not_submitted": dict(answers.left_out)}
     made = rewrites.next_round(settled, rules)
     summary["rewrites"] = dict(made.counts)
-    tell(summary, made)
+    tell(summary, made, changed)
     if options.dry_run:
         return
 
@@ -115,12 +111,11 @@ def main() -> None:
     folder = snapshots.following(campaign / "verdicts", files, STAGE, parsed.settings, inputs)
     run = runs.open_run(STAGE, options, parsed.settings, inputs, folder=folder)
     run.start()
-    for name, text in files.items():
+    for name, text in (files | {"labelled.jsonl": labelled(settled)}).items():
         write_atomically(run.path(name), text)
     write(run.path("preferences.jsonl"), made.preferences)
     write(run.path("demonstrations.jsonl"), made.demonstrations)
     write(run.path("rewrites_refused.jsonl"), made.refused)
-    write_atomically(run.path("labelled.jsonl"), labelled(settled))
     write_json(run.path("summary.json"), summary)
     run.finish(
         config=(options, own),
@@ -177,10 +172,15 @@ def labelled(settled: Sequence[Settled]) -> str:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def tell(summary: dict[str, Any], made: NextRound) -> None:
+def tell(summary: dict[str, Any], made: NextRound, changed: Sequence[Verdict]) -> None:
     """The figures, and what a person should look at."""
     from review.table import shown_rate
 
+    if changed:
+        print(
+            f"{len(changed)} verdicts are on answers that have changed since they were pushed "
+            f"({', '.join(dict.fromkeys(v.output_id for v in changed[:5]))} …): set aside"
+        )
     said = ", ".join(f"{n} {kind}" for kind, n in summary["verdicts"].items())
     people = ", ".join(f"{name} {n}" for name, n in summary["reviewers"].items())
     print(f"{said}; {summary['read']} of {summary['placed']} records are read; by {people}")

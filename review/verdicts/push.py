@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,9 @@ from inhouse.files import read_utf8
 from inhouse.records import Output, read, write
 
 if TYPE_CHECKING:
+    import argilla as rg
+
+    from compliance.rules.house_rules import HouseRules
     from review.verdicts.given.placing import Placing
 
 STAGE = Stage(
@@ -77,7 +80,6 @@ def main() -> None:
     options, own = parsed
     campaign = Path(options.run_dir)
 
-    from compliance.rules.house_rules import guidelines
     from review.verdicts import reviewed
     from review.verdicts.given import placing
 
@@ -125,14 +127,7 @@ def main() -> None:
     run.start()
     write(run.path("placed.jsonl"), chosen.placed)
     with argilla.explained(access):
-        place = argilla.ensure_workspace(client, workspace)
-        text = guidelines(rules, dataset.OPENING)
-        for each in used:
-            made = argilla.ensure_dataset(
-                client, each, place, dataset.settings(text, rules, readers[each])
-            )
-            mine = [chosen.shown[p.record] for p in chosen.placed if p.dataset == each]
-            argilla.push_missing(client, made, [dataset.record(shown) for shown in mine])
+        fill(client, workspace, chosen, {each: readers[each] for each in used}, rules)
     run.finish(
         config=(options, own),
         seed=own.seed,
@@ -147,6 +142,30 @@ def main() -> None:
         next_command=f"reviewers of workspace {workspace} sign in at {access.url} and answer; then "
         f"python -m review.verdicts pull --run_dir {campaign}",
     )
+
+
+def fill(
+    client: rg.Argilla,
+    workspace: str,
+    chosen: Placing,
+    readers: Mapping[str, int],
+    rules: HouseRules,
+) -> None:
+    """Make the data sets that are not there, and add the records that they lack.
+
+    Args:
+        readers: how many people read each record, by data set.
+    """
+    from compliance.rules.house_rules import guidelines
+    from inhouse import argilla
+    from review.verdicts.given import dataset
+
+    place = argilla.ensure_workspace(client, workspace)
+    text = guidelines(rules, dataset.OPENING)
+    for name, n in readers.items():
+        made = argilla.ensure_dataset(client, name, place, dataset.settings(text, rules, n))
+        mine = [chosen.shown[p.record] for p in chosen.placed if p.dataset == name]
+        argilla.push_missing(client, made, [dataset.record(shown) for shown in mine])
 
 
 def counts(chosen: Placing) -> dict[str, int]:
