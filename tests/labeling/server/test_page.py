@@ -2,24 +2,16 @@
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import chromium
+
 TIMEOUT = 15_000  # milliseconds, for a step on a busy machine
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="no Playwright: pip install -e .[dev]"
-)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"
-    ),
-]
+pytestmark = chromium.NEEDED
 
 HTML = (
     "<script>window.top.document.title = 'owned'</script>"
@@ -31,10 +23,8 @@ LONG = "beginning " + "word " * 200_000 + "unfindable end"  # 1 MB
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium.launched() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +122,7 @@ class Page:
         """Wait until the page says that there are so many records."""
         if expected == 0:
             return self.page.get_by_text("You have no").first.wait_for()
-        playwright.expect(self.page.get_by_label("Total Records")).to_have_text(f"of {expected}")
+        chromium.expect(self.page.get_by_label("Total Records")).to_have_text(f"of {expected}")
         return None
 
     def question(self, name: str) -> Any:
@@ -228,9 +218,9 @@ def test_answer_every_question_and_go_on_to_the_next(rater: Page, server, datase
     assert (mark["label"], read[mark["start"] : mark["end"]]) == ("claim", read.split()[0])
     assert values["comment"] == "seen by anna"
     # the next pair, and the counters
-    playwright.expect(rater.page.locator(".span-annotation__field")).not_to_have_text(read)
+    chromium.expect(rater.page.locator(".span-annotation__field")).not_to_have_text(read)
     counter = rater.page.locator(".my-progress__status .status-counter__counter")
-    playwright.expect(counter).to_have_text("1")
+    chromium.expect(counter).to_have_text("1")
     assert progress(server, dataset)["submitted"] == 1
     rater.shoot("next")
     rater.open()
@@ -278,7 +268,7 @@ def test_search_filter_and_sort(rater: Page, server, dataset) -> None:
     rater.page.locator(".labels-selector__item", has_text="loan").locator("label").click()
     rater.page.wait_for_url(re.compile("metadata=topic"))
     text = rater.page.get_by_label("Total Records")
-    playwright.expect(text).not_to_have_text(f"of {pending}")
+    chromium.expect(text).not_to_have_text(f"of {pending}")
     assert 1 <= int(text.inner_text().removeprefix("of ")) < pending
     rater.shoot("filter")
     rater.open()
@@ -309,7 +299,7 @@ def test_bulk_view(rater: Page, server, dataset) -> None:
     rater.open()
     rater.page.get_by_label("Switch to Bulk Mode").click()
     records = rater.page.locator(".record--bulk")
-    playwright.expect(records).to_have_count(min(10, before["pending"]))
+    chromium.expect(records).to_have_count(min(10, before["pending"]))
     for place in (0, 1):
         records.nth(place).locator(".fields__checkbox .checkbox__container").click()
     rater.choose("preferred", "tie")
@@ -335,7 +325,7 @@ def test_html_and_script_in_a_record_do_no_harm(rater: Page, hostile: str) -> No
 def test_a_record_of_a_megabyte_is_shown(rater: Page, hostile: str) -> None:
     rater.open("page=1&status=pending&search=unfindable~all", hostile)
     rater.total(1)
-    playwright.expect(rater.page.locator(".record")).to_contain_text("unfindable end")
+    chromium.expect(rater.page.locator(".record")).to_contain_text("unfindable end")
     rater.shoot("long")
 
 
@@ -345,7 +335,7 @@ def test_the_browser_asks_no_other_host(
     """By Chromium's own log of its network stack, with a record that asks for a picture."""
     log = tmp_path / "net.json"
     arguments = ["--no-sandbox", f"--log-net-log={log}"]
-    own = browser.browser_type.launch(executable_path=CHROMIUM, args=arguments)
+    own = browser.browser_type.launch(executable_path=chromium.CHROMIUM, args=arguments)
     page = sign_in(own.new_context(), server, "anna")
     page.goto(f"{hostile}?page=1&status=pending&search=bold~all")
     page.frame_locator("iframe").first.get_by_text("bold words").wait_for()

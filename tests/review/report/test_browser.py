@@ -10,18 +10,10 @@ from typing import Any
 import pytest
 
 from review.report import write_report
+from tests import chromium
 from tests.review.report.said import output
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="no Playwright: pip install -e .[dev]"
-)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"
-    ),
-]
+pytestmark = chromium.NEEDED
 HOSTILE = (
     "Thank you. </script><script>document.title='owned'</script>"
     "<img src=x onerror=\"document.title='owned'\"> It is free. 😀 &lt;b&gt;"
@@ -30,10 +22,8 @@ HOSTILE = (
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium.launched() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture
@@ -166,11 +156,11 @@ def test_the_filter_tells_simulated_reviewers_from_people(made, open_page, tmp_p
 def test_words_are_searched_in_questions_and_answers(report, open_page):
     page = open_page(report)
     page.fill("#text", "ASDFG FINANCIAL IS A BANK")
-    playwright.expect(page.locator("#count")).not_to_contain_text("120 of 120")
+    chromium.expect(page.locator("#count")).not_to_contain_text("120 of 120")
     rows, _, answers = count(page)
     assert 0 < rows < 30 and answers >= rows
     page.fill("#text", "words that nobody said")
-    playwright.expect(page.locator("#count")).to_contain_text("0 of 120 questions, 0 answers")
+    chromium.expect(page.locator("#count")).to_contain_text("0 of 120 questions, 0 answers")
     assert page.locator(".row").count() == 0
     page.keyboard.press("Escape")
     page.keyboard.press("x")
@@ -227,7 +217,7 @@ def test_a_findings_link_leads_to_its_row(report, open_page):
     row = link.get_attribute("href").removeprefix("#")
     page.select_option("#part", "story")  # which does not let it through
     link.click()
-    playwright.expect(page.locator(f"#{row}")).to_be_focused()
+    chromium.expect(page.locator(f"#{row}")).to_be_focused()
     page.locator("a[data-rule]").first.click()
     assert 0 < count(page)[0] < count(page)[1]
 

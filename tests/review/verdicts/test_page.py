@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import shutil
 
 import pytest
 
@@ -12,17 +11,9 @@ from review.verdicts.given import dataset
 from review.verdicts.given.placing import Shown
 from review.verdicts.placed import Placed
 from review.verdicts.taken.answers import answers_of
+from tests import chromium
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="no Playwright: pip install -e .[dev]"
-)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"
-    ),
-]
+pytestmark = chromium.NEEDED
 ANSWER = "🚀🚀 guaranteed is your money. Thank you, and please ask again."
 
 
@@ -48,8 +39,7 @@ def page(owner, pushed):
     argilla.ensure_annotator(owner, "carla", pushed.workspace)
     path = f"/api/v1/users/{owner.users('carla').id}"
     argilla.rest(owner, "PATCH", path, json={"password": password})
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium.launched() as browser:
         opened = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
         opened.set_default_timeout(60_000)
         opened.goto(str(owner.api_url))
@@ -60,7 +50,6 @@ def page(owner, pushed):
         opened.goto(f"{owner.api_url}/dataset/{pushed.id}/annotation-mode")
         opened.get_by_text("guaranteed is your money").wait_for()
         yield opened
-        browser.close()
 
 
 def test_a_reviewer_decides_by_key_and_marks_words_behind_an_emoji(page, owner, pushed, rules):
