@@ -32,6 +32,7 @@ def dataset(server, make_client) -> Any:
     """Twelve records with every kind of question, for one rater."""
     import argilla as rg
 
+    make_client(server)  # without any the SDK makes no settings
     settings = rg.Settings(
         guidelines="Choose the better answer.",
         fields=[rg.ChatField(name="prompt"), rg.TextField(name="answer")],
